@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class DemoConfig(AppConfig):
+    """Jobs on real input, with their forms."""
+
+    name = "demo"
+    verbose_name = _("Demo jobs")
+
+    def ready(self) -> None:
+        """Register the startable tasks in the web process too; a worker finds them by Celery's autodiscovery."""
+        import demo.tasks  # noqa: F401

@@ -1,0 +1,128 @@
+"""Who may see and who may act; the signing of views."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core import signing
+from django.db.models import QuerySet
+
+from status import conf
+from status.models import Job
+from status.regions import MOST_REGIONS, Kind, Region, Subject, View
+
+SALT = "status.view"
+
+
+class Denied(Exception):
+    """This user may not see this."""
+
+
+class NotLoggedIn(Denied):
+    """Nobody is logged in, and this is not public."""
+
+
+def sees_all(user: Any) -> bool:
+    """Whether `user` may watch everybody's jobs: permission `status.view_job`."""
+    return bool(user.is_authenticated and user.has_perm("status.view_job"))
+
+
+def may_watch_job(user: Any, job: Job) -> bool:
+    """Whether `user` may watch `job`: its owner, and who sees all."""
+    return bool(user.is_authenticated and (job.owner_id == user.pk or sees_all(user)))
+
+
+def may_act(user: Any, job: Job) -> bool:
+    """Whether `user` may cancel `job`: its owner, and holders of `status.change_job`."""
+    return bool(user.is_authenticated and (job.owner_id == user.pk or user.has_perm("status.change_job")))
+
+
+def may_see_traceback(user: Any) -> bool:
+    """Whether `user` may read tracebacks, which show code and values: staff."""
+    return bool(user.is_authenticated and user.is_staff)
+
+
+def visible_jobs(user: Any) -> QuerySet[Job]:
+    """The jobs that `user` may watch."""
+    if not user.is_authenticated:
+        return Job.objects.none()
+    return Job.objects.all() if sees_all(user) else Job.objects.filter(owner=user)
+
+
+def list_scope(user: Any) -> str:
+    """Whose jobs the list of `user` holds: `all`, or the user's primary key as text."""
+    return "all" if sees_all(user) else str(user.pk)
+
+
+def check(user: Any, subjects: frozenset[Subject], jobs: Mapping[Subject, Job | None]) -> None:
+    """Let `user` watch all of `subjects`, or raise.
+
+    Args:
+        user: from the request or the socket's scope.
+        subjects: what the page shows.
+        jobs: the row of each job among them; None where there is none.
+
+    Raises:
+        NotLoggedIn: nobody is logged in, and not all of it is public.
+        Denied: one of them is not for this user.
+    """
+    if not user.is_authenticated:
+        if all(_is_public(subject) for subject in subjects):
+            return
+        raise NotLoggedIn
+    for subject in subjects:
+        if subject.kind is Kind.JOB:
+            job = jobs.get(subject)
+            if job is None or not may_watch_job(user, job):
+                raise Denied(subject)
+        elif subject.kind is Kind.LIST and subject.scope != list_scope(user):
+            raise Denied(subject)
+
+
+def _is_public(subject: Subject) -> bool:
+    return subject.kind is Kind.TOPIC and subject.key in conf.current().public_topics
+
+
+def sign(view: View) -> str:
+    """The view as a token for URLs.
+
+    Raises ValueError when the page has too many regions for one socket.
+    """
+    if len(view.regions) > MOST_REGIONS:
+        raise ValueError(
+            f"A page may hold {MOST_REGIONS} live regions, not {len(view.regions)}: show fewer rows at once."
+        )
+    templates = list(dict.fromkeys(region.template for region in view.regions))
+    regions = [
+        [r.subject.kind, r.subject.key, templates.index(r.template), r.id, r.tag, int(r.appends)]
+        for r in view.regions
+    ]
+    payload = {"u": view.user, "l": view.language, "z": view.timezone, "t": templates, "r": regions}
+    return signing.dumps(payload, salt=SALT, compress=True)
+
+
+def unsign(token: str, user: Any) -> View:
+    """The view of a token that was signed for `user`.
+
+    Raises:
+        NotLoggedIn: it was signed for somebody and nobody is logged in.
+        Denied: it is forged, or was signed for another user.
+    """
+    try:
+        payload = signing.loads(token, salt=SALT)
+    except signing.BadSignature as error:
+        raise Denied("forged") from error
+    if payload["u"] and not user.is_authenticated:
+        raise NotLoggedIn
+    if payload["u"] != user_key(user):
+        raise Denied("another user's")
+    templates = payload["t"]
+    regions = tuple(
+        Region(Subject(Kind(kind), key), templates[template], id_, tag, bool(appends))
+        for kind, key, template, id_, tag, appends in payload["r"]
+    )
+    return View(user=payload["u"], language=payload["l"], timezone=payload["z"], regions=regions)
+
+
+def user_key(user: Any) -> str:
+    """The user's primary key as text; empty for a visitor without login."""
+    return str(user.pk) if user.is_authenticated else ""

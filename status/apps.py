@@ -1,0 +1,21 @@
+"""The app's configuration."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class StatusConfig(AppConfig):
+    """Connects Celery's signals, Django's logout signal and the system checks."""
+
+    name = "status"
+    verbose_name = _("Job status")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Called by Django when all apps are loaded."""
+        from status import checks, logout
+        from status.sources import lifecycle
+
+        checks.connect()
+        logout.connect()
+        lifecycle.connect()

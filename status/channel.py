@@ -1,0 +1,171 @@
+"""The way to the channel layer: group names, and a thread that sends.
+
+Sending wants one event loop that lives: `async_to_sync` makes a new loop and a new connection each time. So
+each process has one sender thread, made at the first event after the fork, and `publish` only hands over to
+it. What it cannot send it keeps, the newest of each subject, and tries again.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from channels.layers import get_channel_layer
+
+from status import conf
+from status.events import Event, JobEvent, ListEvent, LogoutEvent, TopicEvent
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+def job_group(job_id: UUID) -> str:
+    """The group of all who watch one job."""
+    return f"status.job.{job_id.hex}"
+
+
+def topic_group(topic: str) -> str:
+    """The group of all who watch a topic; hashed, since a group's name has a narrow alphabet."""
+    return f"status.topic.{hashlib.blake2s(topic.encode(), digest_size=16).hexdigest()}"
+
+
+def list_group(scope: str) -> str:
+    """The group of all who watch the list of one owner's jobs, or of `all`."""
+    return f"status.list.{hashlib.blake2s(scope.encode(), digest_size=16).hexdigest()}"
+
+
+def user_group(user_id: str) -> str:
+    """The group of all sockets of one user."""
+    return f"status.user.{hashlib.blake2s(user_id.encode(), digest_size=16).hexdigest()}"
+
+
+def group_of(event: Event) -> str:
+    """Where an event goes."""
+    match event:
+        case JobEvent():
+            return job_group(event.job)
+        case TopicEvent():
+            return topic_group(event.topic)
+        case ListEvent():
+            return list_group(event.scope)
+        case LogoutEvent():
+            return user_group(event.user)
+
+
+def get_layer() -> Any:
+    """The channel layer of `STATUS["CHANNEL_LAYER"]`."""
+    return get_channel_layer(conf.current().channel_layer)
+
+
+class Sender:
+    """One thread with one event loop; sends what was handed over, newest first wins per group."""
+
+    def __init__(self) -> None:
+        self._outbox: dict[str, Event] = {}
+        self._lock = threading.Lock()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._loop = asyncio.new_event_loop()
+        self._wake = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="status-sender", daemon=True)
+        self._thread.start()
+
+    def put(self, event: Event) -> None:
+        """Hand `event` over; never waits for the network."""
+        with self._lock:
+            group = group_of(event)
+            held = self._outbox.pop(group, None)
+            self._outbox[group] = (
+                event.over(held) if isinstance(event, JobEvent) and isinstance(held, JobEvent) else event
+            )
+            self._idle.clear()
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until all is sent; whether that was within `timeout_seconds`."""
+        return self._idle.wait(timeout_seconds)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._send_for_ever())
+
+    async def _send_for_ever(self) -> None:
+        layer = get_layer()
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while event := self._take():
+                try:
+                    await layer.group_send(group_of(event), event.to_wire())
+                    pause = FIRST_PAUSE_SECONDS
+                except Exception as error:
+                    logger.warning("Event not sent, next try in %.2g s: %r", pause, error)
+                    self._put_back(event)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _take(self) -> Event | None:
+        with self._lock:
+            if not self._outbox:
+                self._idle.set()
+                return None
+            return self._outbox.pop(next(iter(self._outbox)))
+
+    def _put_back(self, event: Event) -> None:
+        with self._lock:
+            self._outbox.setdefault(group_of(event), event)
+            self._idle.clear()
+
+
+_sender: Sender | None = None
+_making = threading.Lock()
+
+
+def _get_sender() -> Sender:
+    global _sender
+    with _making:
+        if _sender is None:
+            _sender = Sender()
+        return _sender
+
+
+def _forget_after_fork() -> None:
+    global _sender, _making
+    # The child has the object but not its thread, and the lock may have been held.
+    _sender, _making = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def publish(*events: Event) -> None:
+    """Send each event to its group, soon and at most once; never blocks, never raises.
+
+    Events of one subject that wait together are merged: the newest stands for all.
+    """
+    if not events or get_layer() is None:
+        return
+    try:
+        sender = _get_sender()
+        for event in events:
+            sender.put(event)
+    except Exception:
+        logger.exception("Events not handed over: %r", events)
+
+
+def flush(timeout_seconds: float = 1.0) -> bool:
+    """Wait until what this process published has been sent; whether it has."""
+    return _sender is None or _sender.flush(timeout_seconds)
+
+
+def scopes(owner_id: Any) -> Iterable[str]:
+    """The lists that a job of this owner belongs into."""
+    return ("all",) if owner_id is None else (str(owner_id), "all")

@@ -1,0 +1,42 @@
+"""System checks: what is misconfigured, and how to mend it."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+
+from status import conf
+
+
+def connect() -> None:
+    """Register the checks; called once when the app is ready."""
+    register(check_settings, Tags.compatibility)
+    register(check_channel_layer, Tags.compatibility)
+
+
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """`STATUS` is a dict whose keys are known."""
+    given = getattr(settings, "STATUS", {})
+    if not isinstance(given, dict):
+        return [Error("STATUS is not a dict.", hint='Write STATUS = {"BEAT_SECONDS": 10}.', id="status.E001")]
+    unknown = sorted(set(given) - conf.known_names())
+    hint = f"Known keys: {', '.join(sorted(conf.known_names()))}."
+    return [Error(f"STATUS has an unknown key {key!r}.", hint=hint, id="status.E001") for key in unknown]
+
+
+def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
+    """There is a channel layer, and workers can reach it."""
+    alias = conf.current().channel_layer
+    backend = getattr(settings, "CHANNEL_LAYERS", {}).get(alias, {}).get("BACKEND", "")
+    if not backend:
+        hint = f"Set CHANNEL_LAYERS[{alias!r}] to channels_redis.pubsub.RedisPubSubChannelLayer."
+        return [Error(f"There is no channel layer {alias!r}.", hint=hint, id="status.E002")]
+    if "InMemory" in backend:
+        hint = "Use channels_redis.pubsub.RedisPubSubChannelLayer; workers are other processes."
+        return [
+            checks.Warning(
+                "The in-memory channel layer reaches no other process.", hint=hint, id="status.W001"
+            )
+        ]
+    return []

@@ -1,0 +1,93 @@
+"""The settings of this app: `STATUS = {"BEAT_SECONDS": 10, ...}` in the Django settings, all optional."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conf:
+    """Each field is a key of `STATUS`, written there in upper case."""
+
+    publish_seconds: float = 0.1
+    """A worker publishes at most one event per job in this time; changes of state and step do not wait."""
+
+    checkpoint_seconds: float = 1.0
+    """A worker writes the rows of its running jobs, and looks for cancel requests, this often."""
+
+    frame_seconds: float = 0.1
+    """A page gets at most one frame in this time; changes of state and step do not wait."""
+
+    beat_seconds: float = 10.0
+    """The hub sends the heartbeat element to every page this often."""
+
+    beat_late_seconds: float = 25.0
+    """A page which has had no heartbeat for this long says so and fetches its frame over HTTP."""
+
+    poll_seconds: float = 5.0
+    """While its socket is dead, a page fetches its frame this often."""
+
+    refresh_seconds: int = 5
+    """A page without JavaScript reloads this often while something on it moves."""
+
+    repair_seconds: float = 3.0
+    """The hub reads the rows of the live jobs it shows this often; heals what a lost message left stale."""
+
+    linger_seconds: float = 60.0
+    """A page whose jobs have all ended keeps its socket this long."""
+
+    log_tail: int = 200
+    """So many of a job's last log lines are shown on its page; the file has them all."""
+
+    log_buffer: int = 10_000
+    """A worker holds at most so many lines of a job which it could not write yet; then the oldest go."""
+
+    loggers: tuple[str, ...] = field(default=("celery.task",))
+    """What these loggers write inside a job shows as its log lines (`celery.task`: `get_task_logger`)."""
+
+    result_max_bytes: int = 262_144
+    """A larger return value (as JSON) is not kept on the row."""
+
+    public_topics: tuple[str, ...] = field(default=())
+    """Topics which a visitor without login may watch."""
+
+    channel_layer: str = "default"
+    """The alias in CHANNEL_LAYERS."""
+
+    page_size: int = 25
+    """Jobs on one page of the list."""
+
+
+def known_names() -> set[str]:
+    """The keys that `STATUS` may have."""
+    return {f.name.upper() for f in dataclasses.fields(Conf)}
+
+
+@cache
+def current() -> Conf:
+    """The settings in force.
+
+    Unknown keys are left to the system check `status.E001`, so that a typing error stops `manage.py check`
+    and not a worker.
+
+    >>> current().beat_seconds
+    10.0
+    """
+    given: dict[str, Any] = getattr(settings, "STATUS", {})
+    values = {name.lower(): value for name, value in given.items() if name in known_names()}
+    for name in ("loggers", "public_topics"):
+        if name in values:
+            values[name] = tuple(values[name])
+    return Conf(**values)
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "STATUS":
+        current.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="status.conf")

@@ -1,0 +1,6 @@
+"""One hub per web process: one subscription, newest wins, rendered once, handed to everyone."""
+
+from status.hub.core import Hub, get_hub
+from status.hub.slots import Connection
+
+__all__ = ["Connection", "Hub", "get_hub"]

@@ -1,0 +1,105 @@
+"""What the hub holds of each subject and of each look of a page."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from status import conf
+from status.events import JobEvent, Line, TopicEvent
+from status.hub.slots import Connection, LogFeed
+from status.models import Job
+from status.regions import Kind, Region, Subject, View
+from status.rendering import Shown
+
+
+@dataclass(eq=False)
+class Entry:
+    """The newest known value of a subject that some page shows."""
+
+    subject: Subject
+    lives: set["Live"] = field(default_factory=set)
+    joined: asyncio.Future[None] | None = None
+    """Done when the group was joined and the rows were read."""
+    job: Job | None = None
+    """The row as last read: what an event does not carry."""
+    event: JobEvent | None = None
+    topic: TopicEvent | None = None
+    count: int = 0
+    version: int = 0
+    """Grows with every accepted change; the key of what was rendered from it."""
+    stale: bool = False
+    """The row must be read before the next rendering: it has what the event does not carry."""
+    tail: list[Line] = field(default_factory=list)
+    tail_stale: bool = True
+    """Lines are missing from the tail; they are in the table, or soon will be."""
+
+    @property
+    def shown(self) -> Shown:
+        """The value for the templates."""
+        if self.subject.kind is Kind.JOB:
+            return Shown(job=self.job.at(self.event) if self.job and self.event else self.job)
+        return Shown(topic=self.topic, count=self.count)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to come: a job that has ended, or whose row is gone."""
+        if self.subject.kind is not Kind.JOB:
+            return False
+        return self.job is None or (self.event is not None and self.event.is_terminal)
+
+    def offer(self, event: JobEvent) -> bool:
+        """Take `event` if it is newer; whether anything changed."""
+        held = self.event
+        newest = event.over(held)
+        if newest is held or newest == held:
+            return False
+        self._take_lines(event, newest)
+        self.stale = self.stale or newest.is_terminal or (held is not None and newest.attempt != held.attempt)
+        self.event = replace(newest, lines=())
+        self.version += 1
+        return True
+
+    def _take_lines(self, event: JobEvent, newest: JobEvent) -> None:
+        """Add the event's lines to the tail; with a gap, the tail must be read."""
+        if self.tail_stale:
+            return
+        last = self.tail[-1].number if self.tail else 0
+        fresh = [line for line in event.lines if line.number > last]
+        if fresh and fresh[0].number == last + 1:
+            self.tail = [*self.tail, *fresh][-conf.current().log_tail :]
+            last = fresh[-1].number
+        self.tail_stale = last < newest.line_count
+
+    def offer_topic(self, event: TopicEvent) -> bool:
+        """Take `event` if it is newer; whether it was."""
+        if self.topic is not None and self.topic.version >= event.version:
+            return False
+        self.topic = event
+        self.version += 1
+        return True
+
+
+@dataclass(eq=False)
+class Live:
+    """All connections that show the same regions in the same language."""
+
+    view: View
+    entries: dict[Subject, Entry]
+    connections: set[Connection] = field(default_factory=set)
+    dirty: set[Region] = field(default_factory=set)
+    html: dict[str, str] = field(default_factory=dict)
+    """What each region was last painted with: equal means nothing to send, so `<details>` stay open."""
+    feeds: dict[str, LogFeed] = field(default_factory=dict)
+    sent_at: float = -1e9
+    timer: asyncio.TimerHandle | None = None
+    over_since: float | None = None
+
+    def regions_of(self, subject: Subject) -> Iterable[Region]:
+        """The regions that show `subject`."""
+        return (region for region in self.view.regions if region.subject == subject)
+
+    @property
+    def look(self) -> Any:
+        """Its key in the hub."""
+        return self.view.look

@@ -1,0 +1,87 @@
+"""What runs in the hub's thread: reading rows and rendering regions."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from status.events import JobEvent, Line, TopicEvent
+from status.hub.entries import Live
+from status.hub.slots import Frame
+from status.models import Job
+from status.regions import Region
+from status.rendering import append, load_topics, look_of, render, render_lines, swap
+
+Memo = dict[tuple[Any, ...], str]
+
+
+def read_events(job_ids: list[UUID], topics: list[str]) -> list[JobEvent | TopicEvent]:
+    """The rows of what is shown and still moves: one query for jobs, one for topics."""
+    events: list[JobEvent | TopicEvent] = []
+    if job_ids:
+        events += Job.objects.events(job_ids)
+    if topics:
+        events += load_topics(topics)
+    return events
+
+
+def read_tail(job_id: UUID) -> list[Line]:
+    """The last log lines of a job."""
+    return Job(pk=job_id).tail
+
+
+def paint(work: Iterable[tuple[Live, set[Region]]]) -> list[tuple[Live, Frame]]:
+    """Render regions; each subject, template and language once, whoever shows it.
+
+    Returns for each page a frame of what is different now.
+    """
+    memo: Memo = {}
+    return [(live, _paint_page(live, regions, memo)) for live, regions in work]
+
+
+def _paint_page(live: Live, regions: set[Region], memo: Memo) -> Frame:
+    frame = Frame()
+    with look_of(live.view):
+        for region in live.view.regions:
+            if region not in regions:
+                continue
+            if region.appends:
+                if _paint_log(live, region, memo):
+                    frame.logs[region.id] = live.feeds[region.id]
+                continue
+            html = _rendered(live, region, memo)
+            if live.html.get(region.id) != html:
+                live.html[region.id] = html
+                frame.parts[region.id] = swap(region, html)
+    return frame
+
+
+def _rendered(live: Live, region: Region, memo: Memo) -> str:
+    entry = live.entries[region.subject]
+    key = (region.template, region.subject, entry.version, live.view.language, live.view.timezone)
+    if key not in memo:
+        memo[key] = render(region, entry.shown)
+    return memo[key]
+
+
+def _paint_log(live: Live, region: Region, memo: Memo) -> bool:
+    """Bring a page's feed up to the tail; whether it has anything new."""
+    feed, tail = live.feeds[region.id], live.entries[region.subject].tail
+    last = tail[-1].number if tail else 0
+    fresh = [line for line in tail if line.number > feed.last]
+    if feed.is_due_for_block or (fresh and fresh[0].number != feed.last + 1):
+        feed.reset(last)
+        return True
+    if not fresh:
+        return False
+    key = (region, feed.last, last, live.view.language, live.view.timezone)
+    if key not in memo:
+        memo[key] = append(region, render_lines(region, fresh))
+    feed.push(last, memo[key], len(fresh))
+    return True
+
+
+def paint_block(live: Live, region: Region) -> tuple[int, str]:
+    """The whole tail of a log as a replacing fragment, and the number of its last line."""
+    tail = live.entries[region.subject].tail
+    with look_of(live.view):
+        return (tail[-1].number if tail else 0), swap(region, render_lines(region, tail))

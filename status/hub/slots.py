@@ -1,0 +1,157 @@
+"""A slot per connection: what has not been sent yet is replaced by what is newer."""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+logger = logging.getLogger(__name__)
+
+SEND_SECONDS = 60.0
+"""A peer that takes nothing for so long is closed; daphne never says that it is slow, uvicorn waits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Fragments by region id, and the log regions that have new lines."""
+
+    parts: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, "LogFeed"] = field(default_factory=dict)
+
+    @cached_property
+    def text(self) -> str:
+        """The fragments as one message, joined once for all who get this frame."""
+        return "".join(self.parts.values())
+
+    def then(self, newer: "Frame") -> "Frame":
+        """This frame with what `newer` replaces."""
+        return Frame(parts={**self.parts, **newer.parts}, logs={**self.logs, **newer.logs})
+
+
+class LogFeed:
+    """The last pieces of a log region, so that each connection can be sent exactly the lines it lacks."""
+
+    MOST_PIECES = 32
+
+    def __init__(self, block: Callable[[], Awaitable[tuple[int, str]]], most_appended: int) -> None:
+        """`block` paints the whole tail; a page is given one after `most_appended` lines, to trim it."""
+        self.last = 0
+        self._appended = 0
+        self._most_appended = most_appended
+        self._pieces: deque[tuple[int, int, str]] = deque(maxlen=self.MOST_PIECES)
+        self._paint_block = block
+        self._block: tuple[int, str] | None = None
+        self.is_due_for_block = True
+
+    def reset(self, last: int) -> None:
+        """What was sent before no longer leads to the tail, which ends at line `last`."""
+        self._pieces.clear()
+        self._block = None
+        self.last, self._appended = last, 0
+        self.is_due_for_block = False
+
+    def push(self, last: int, fragment: str, count: int) -> None:
+        """The `count` lines up to number `last`, as an appending fragment."""
+        self._pieces.append((self.last, last, fragment))
+        self._block = None
+        self.last = last
+        self._appended += count
+        self.is_due_for_block = self._appended > self._most_appended
+
+    def pieces_after(self, number: int) -> str | None:
+        """Fragments that bring a page which ends at line `number` up to date; None when some are gone."""
+        found, at = [], number
+        for before, last, fragment in self._pieces:
+            if before == at:
+                found.append(fragment)
+                at = last
+        return "".join(found) if at == self.last else None
+
+    async def block(self) -> tuple[int, str]:
+        """The number of the tail's last line, and the tail as a replacing fragment."""
+        if self._block is None:
+            self._block = await self._paint_block()
+        return self._block
+
+
+class Connection:
+    """One socket: its slot, its place in the logs, and the task that writes to it."""
+
+    __slots__ = ("_close", "_pending", "_send", "_task", "_waiter", "log_ends", "ready", "session", "user")
+
+    def __init__(
+        self,
+        *,
+        send: Callable[[str], Awaitable[None]],
+        close: Callable[[int], Awaitable[None]],
+        user: str,
+        session: str,
+    ) -> None:
+        self._send = send
+        self._close = close
+        self._pending: Frame | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self.user = user
+        self.session = session
+        self.ready = False
+        """Whether it has its first, whole frame; before that, changes are of no use to it."""
+        self.log_ends: dict[str, int] = {}
+        self._task = asyncio.get_running_loop().create_task(self._write())
+
+    def put(self, frame: Frame) -> None:
+        """Leave `frame` for the writer."""
+        self._pending = frame if self._pending is None else self._pending.then(frame)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def stop(self) -> None:
+        """End the writer."""
+        self._task.cancel()
+
+    async def close(self, code: int, last: str = "") -> None:
+        """Send `last` and close; the writer ends."""
+        self._task.cancel()
+        with contextlib.suppress(Exception):
+            if last:
+                await self._send(last)
+            await self._close(code)
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                if self._pending is None:
+                    self._waiter = loop.create_future()
+                    await self._waiter
+                    self._waiter = None
+                frame, self._pending = self._pending, None
+                if frame is not None:
+                    text = frame.text if not frame.logs else frame.text + await self._log_text(frame)
+                    if text:
+                        async with asyncio.timeout(SEND_SECONDS):
+                            await self._send(text)
+        except asyncio.CancelledError:
+            raise
+        except TimeoutError:
+            logger.info("A peer took nothing for %g s and is closed", SEND_SECONDS)
+            await self._abort()
+        except Exception as error:
+            logger.debug("A socket went away while it was written to: %r", error)
+            await self._abort()
+
+    async def _abort(self) -> None:
+        with contextlib.suppress(Exception):
+            await self._close(1011)
+
+    async def _log_text(self, frame: Frame) -> str:
+        texts = []
+        for region, feed in frame.logs.items():
+            text, end = feed.pieces_after(self.log_ends.get(region, -1)), feed.last
+            if text is None:
+                end, text = await feed.block()
+            self.log_ends[region] = end
+            texts.append(text)
+        return "".join(texts)

@@ -1,0 +1,360 @@
+"""A running job in the process that runs it: plain attributes, written by the task, read by the reporter."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from celery.exceptions import Ignore
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from status import conf
+from status.events import JobEvent, Line
+from status.events import Step as StepEvent
+from status.states import State
+
+MOST_STEPS = 100
+LONGEST_LINE = 2000
+NO_JOB = UUID(int=0)
+
+
+class JobCancelled(Ignore):
+    """Raised inside a task by `track()` and `update()` when its job was cancelled.
+
+    Clean up in `finally`, or catch it and raise it again. Celery's `Ignore` is its base, so that
+    `autoretry_for=(Exception,)` does not retry what was cancelled.
+    """
+
+
+class LiveJob:
+    """A running job in the process that runs it: written by the task, read by the reporter."""
+
+    __slots__ = (
+        "attempt",
+        "attention",
+        "cancel_requested_at",
+        "dropped",
+        "eager",
+        "explicit",
+        "fenced",
+        "file_count",
+        "id",
+        "line_count",
+        "lines",
+        "loose",
+        "refused",
+        "seq",
+        "stack",
+        "started_at",
+        "steps",
+        "wake",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        job_id: UUID = NO_JOB,
+        *,
+        attempt: int = 1,
+        worker: str = "",
+        line_count: int = 0,
+        file_count: int = 0,
+        eager: bool = False,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.id = job_id
+        self.attempt = attempt
+        self.seq = 0
+        self.worker = worker
+        self.started_at: datetime = timezone.now()
+        self.cancel_requested_at: datetime | None = None
+        self.fenced = False
+        """Another attempt, or an ending, has overtaken this one."""
+        self.refused = False
+        """It may not run at all: the job ended before it began."""
+        self.eager = eager
+        self.steps: list[Step] = []
+        self.stack: list[Step] = []
+        self.loose: Step | None = None
+        self.explicit = False
+        self.lines: deque[Line] = deque()
+        self.line_count = line_count
+        self.dropped = 0
+        self.file_count = file_count
+        self.wake = wake
+        # The one flag that the hot path looks at: somebody wants to be told, or has something to tell.
+        self.attention = False
+
+    def attend(self) -> None:
+        """What `update` and `track` do when `attention` is set: stop the task, or wake the reporter.
+
+        Raises:
+            JobCancelled: the job was asked to end, or another attempt has taken over.
+        """
+        if self.cancel_requested_at is not None:
+            raise JobCancelled(_("The job was cancelled."))
+        if self.fenced:
+            raise JobCancelled(_("The job ended elsewhere, or runs there again."))
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Wake the reporter; unless the task shall stop, `attention` goes down until the next quiet tick."""
+        if self.cancel_requested_at is None and not self.fenced:
+            self.attention = False
+        self.wake()
+
+    def check(self) -> None:
+        """Raise JobCancelled if the job shall end; for code with no progress to report."""
+        if self.attention:
+            self.attend()
+
+    def begin_step(self, step: "Step") -> None:
+        """Put `step` below the innermost one that is open."""
+        if self.loose is not None and not self.stack:
+            self.loose.end()
+        if self.stack:
+            self.stack[-1].child = step
+        elif step not in self.steps:
+            if len(self.steps) >= MOST_STEPS:
+                self.steps.pop(0)
+            self.steps.append(step)
+        self.nudge()
+
+    def planned(self, name: str) -> "Step | None":
+        """The step of that name at the level where a new one would begin."""
+        if self.stack:
+            return None
+        return next((step for step in self.steps if step.name == name), None)
+
+    def fraction(self) -> float | None:
+        """The whole's part done.
+
+        With weights (from `plan`, or given inline) the weighted mean over all steps. Without, there is no
+        telling how much is still to come, so it is the part of the current step.
+        """
+        steps = list(self.steps)
+        if not steps:
+            return None
+        if self.explicit:
+            whole = sum(step.weight for step in steps)
+            return sum(step.weight * (step.fraction() or 0.0) for step in steps) / whole if whole else None
+        running = [step for step in steps if step.state == "running"]
+        return (running or steps)[-1].fraction()
+
+    def active(self) -> "Step | None":
+        """The innermost step that runs."""
+        step = next((step for step in reversed(self.steps) if step.state == "running"), None)
+        while step is not None and step.total is None and step.child is not None:
+            if step.child.state != "running":
+                break
+            step = step.child
+        return step
+
+    def event(
+        self,
+        state: str = State.RUNNING,
+        *,
+        rate: float | None = None,
+        time_left_seconds: float | None = None,
+        failure: str = "",
+        finished_at: datetime | None = None,
+        next_at: datetime | None = None,
+        lines: tuple[Line, ...] = (),
+    ) -> JobEvent:
+        """A snapshot under the current sequence number."""
+        return JobEvent(
+            job=self.id,
+            attempt=self.attempt,
+            seq=self.seq,
+            state=state,
+            failure=failure,
+            steps=tuple(step.event() for step in list(self.steps)),
+            progress=self.fraction(),
+            rate=rate,
+            time_left_seconds=time_left_seconds,
+            worker=self.worker,
+            started_at=self.started_at,
+            finished_at=finished_at,
+            next_at=next_at,
+            cancel_requested_at=self.cancel_requested_at,
+            line_count=self.line_count,
+            file_count=self.file_count,
+            lines=lines,
+        )
+
+    def add_line(self, level: int, text: str) -> None:
+        """Queue a log line for the reporter; when it cannot write, the oldest waiting lines go."""
+        self.line_count += 1
+        if len(text) > LONGEST_LINE:
+            text = text[: LONGEST_LINE - 1] + "…"
+        self.lines.append(
+            Line(
+                number=self.line_count,
+                attempt=self.attempt,
+                at=timezone.now(),
+                level=level,
+                text=text.replace("\x00", "\N{REPLACEMENT CHARACTER}"),
+            )
+        )
+        if len(self.lines) > conf.current().log_buffer:
+            self.lines.popleft()
+            self.dropped += 1
+        if self.attention:
+            self.nudge()
+
+
+_current: ContextVar[LiveJob | None] = ContextVar("status_job", default=None)
+_detached = LiveJob()
+
+
+def current_job() -> LiveJob | None:
+    """The job of the running task; None outside a job."""
+    return _current.get()
+
+
+def set_current(job: LiveJob | None) -> None:
+    """Make `job` the ambient one of this thread (or greenlet)."""
+    _current.set(job)
+
+
+class Step:
+    """A named part of a job's work; a context manager, or begun by its first `update`."""
+
+    __slots__ = (
+        "begun",
+        "child",
+        "current",
+        "job",
+        "name",
+        "seconds",
+        "since",
+        "state",
+        "total",
+        "unit",
+        "weight",
+    )
+
+    def __init__(self, name: str, *, weight: float = 1.0, unit: str = "") -> None:
+        self.name = str(name)
+        self.weight = weight
+        self.unit = unit
+        self.state = "pending"
+        self.begun = False
+        self.current: float = 0
+        self.total: float | None = None
+        self.child: Step | None = None
+        self.since: float | None = None
+        self.seconds: float | None = None
+        self.job = _detached
+
+    def update(
+        self, current: float | None = None, total: float | None = None, unit: str | None = None
+    ) -> None:
+        """Say how far the step is.
+
+        Costs nanoseconds, does no I/O, and raises nothing but `JobCancelled`.
+
+        Args:
+            current: units done so far.
+            total: units in all; leave it out while unknown.
+            unit: what is counted: "rows", "bytes".
+
+        Raises:
+            JobCancelled: someone cancelled the job.
+
+        Example:
+            >>> step("Render").update(12, total=240, unit="frames")
+        """
+        if current is not None:
+            self.current = current
+        if total is not None:
+            self.total = total
+        if unit is not None:
+            self.unit = unit
+        if not self.begun:
+            self.begin(loose=True)
+        if self.job.attention:
+            self.job.attend()
+
+    def advance(self, count: float = 1) -> None:
+        """Add `count` units to those done; raises JobCancelled like `update`."""
+        self.current += count
+        if not self.begun:
+            self.begin(loose=True)
+        if self.job.attention:
+            self.job.attend()
+
+    def begin(self, *, loose: bool = False) -> None:
+        """Start the step: from now on it is the one that runs."""
+        job = _current.get()
+        self.begun = True
+        self.state = "running"
+        self.since = time.monotonic()
+        if job is None:
+            return
+        self.job = job
+        job.begin_step(self)
+        if loose and not job.stack:
+            job.loose = self
+
+    def end(self) -> None:
+        """The step is done; a known total is thereby reached."""
+        if self.state != "running":
+            return
+        self.state = "done"
+        self.seconds = time.monotonic() - (self.since or 0.0)
+        if self.job.loose is self:
+            self.job.loose = None
+
+    def fraction(self) -> float | None:
+        """Its part done, 0 to 1; from the step inside it when it counts nothing itself."""
+        if self.state == "done":
+            return 1.0
+        if self.total:
+            return min(max(self.current / self.total, 0.0), 1.0)
+        if self.state == "pending":
+            return 0.0
+        return self.child.fraction() if self.child is not None else None
+
+    def event(self) -> StepEvent:
+        """A snapshot; numbers are those of the step inside when it counts nothing itself."""
+        counts, detail = self, ""
+        while counts.total is None and not counts.current and counts.child is not None:
+            counts = counts.child
+            detail = counts.name
+        seconds = self.seconds
+        if seconds is None and self.since is not None:
+            seconds = time.monotonic() - self.since
+        return StepEvent(
+            name=self.name,
+            weight=self.weight,
+            state=self.state,
+            current=counts.current,
+            total=counts.total,
+            unit=counts.unit,
+            detail=detail,
+            seconds=seconds,
+        )
+
+    def __enter__(self) -> Self:
+        if self.state == "done":
+            self.current, self.total, self.child, self.seconds = 0, None, None, None
+        self.begin()
+        self.job.check()
+        if self.job is not _detached:
+            self.job.stack.append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self in self.job.stack:
+            self.job.stack.remove(self)
+        # A step that was left by an error is where the job stands; it is not done.
+        if kind is None or kind is GeneratorExit:
+            self.end()

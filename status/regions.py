@@ -1,0 +1,116 @@
+"""What a page shows live: subjects, regions, and the view that holds all regions of one page."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from status import channel
+
+MOST_REGIONS = 500
+_TAG = re.compile(r"[a-z][a-z0-9]*\Z")
+_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
+
+
+class Kind(StrEnum):
+    """What a subject is."""
+
+    JOB = "j"
+    TOPIC = "t"
+    LIST = "l"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a region shows: a job, a topic, or the jobs that came into a list since the page was made."""
+
+    kind: Kind
+    key: str
+
+    @classmethod
+    def job(cls, job_id: UUID) -> "Subject":
+        """The job of that id."""
+        return cls(Kind.JOB, job_id.hex)
+
+    @classmethod
+    def topic(cls, name: str) -> "Subject":
+        """The topic of that name."""
+        return cls(Kind.TOPIC, name)
+
+    @classmethod
+    def new_jobs(cls, scope: str, since: datetime) -> "Subject":
+        """The jobs of `scope` (an owner's primary key as text, or `all`) made after `since`."""
+        return cls(Kind.LIST, f"{int(since.timestamp() * 1_000_000)}:{scope}")
+
+    @property
+    def job_id(self) -> UUID:
+        """The id of a job subject."""
+        return UUID(self.key)
+
+    @property
+    def scope(self) -> str:
+        """Whose list a list subject is."""
+        return self.key.partition(":")[2]
+
+    @property
+    def since(self) -> datetime:
+        """The moment after which a list subject counts."""
+        return datetime.fromtimestamp(int(self.key.partition(":")[0]) / 1_000_000, UTC)
+
+    @property
+    def group(self) -> str:
+        """The channel-layer group that carries its events."""
+        if self.kind is Kind.JOB:
+            return channel.job_group(self.job_id)
+        if self.kind is Kind.TOPIC:
+            return channel.topic_group(self.key)
+        return channel.list_group(self.scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One live place on a page."""
+
+    subject: Subject
+    template: str
+    id: str
+    tag: str = "div"
+    appends: bool = False
+    """A log: what is new is appended, not swapped."""
+
+    def __post_init__(self) -> None:
+        if not _TAG.match(self.tag):
+            raise ValueError(f"tag must be the name of an HTML element, not {self.tag!r}")
+        if not _ID.match(self.id):
+            raise ValueError(
+                f"id must begin with a letter and hold only letters, digits, - and _: {self.id!r}"
+            )
+
+
+def region_id(subject: Subject, template: str) -> str:
+    """A stable id: the same for the same subject and template, on every page and in every process."""
+    text = f"{subject.kind}|{subject.key}|{template}"
+    return f"live-{hashlib.blake2s(text.encode(), digest_size=6).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All regions of one page, for one user in one language."""
+
+    user: str
+    """The user's primary key as text; empty for a visitor without login."""
+    language: str
+    timezone: str
+    regions: tuple[Region, ...]
+
+    @property
+    def subjects(self) -> frozenset[Subject]:
+        """What the page shows, each once."""
+        return frozenset(region.subject for region in self.regions)
+
+    @property
+    def look(self) -> tuple[str, str, tuple[Region, ...]]:
+        """What the frames depend on: pages of the same look share them, whoever the user is."""
+        return self.language, self.timezone, self.regions

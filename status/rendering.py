@@ -1,0 +1,154 @@
+"""Subjects as HTML: what a region holds, and the fragments that a frame is made of.
+
+First paint, live update, poll and reconnect all come through here, without a request: what a region shows
+depends on its subject and language alone, so one rendering serves everybody who sees it.
+"""
+
+import zoneinfo
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.template.loader import get_template
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.html import format_html
+from django.utils.safestring import mark_safe
+
+from status import conf
+from status.events import Line, TopicEvent
+from status.models import Job, Topic
+from status.regions import Kind, Region, Subject, View
+
+BEAT_ID = "live-beat"
+MOST_COUNTED = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A subject's value at one moment."""
+
+    job: Job | None = None
+    topic: TopicEvent | None = None
+    count: int = 0
+
+    def context(self) -> dict[str, Any]:
+        """The variables that a partial gets.
+
+        For a job: `job`. For a topic: the keys of its payload, and `topic` with `topic.at` and
+        `topic.payload`. For a list: `count`, of jobs that came since the page was made.
+        """
+        if self.job is not None:
+            return {"job": self.job}
+        if self.topic is not None:
+            return {**self.topic.payload, "topic": self.topic}
+        return {"count": self.count, "more": self.count >= MOST_COUNTED}
+
+
+def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
+    """The values of subjects, from the rows: a query for all jobs, one for all topics, one for each list."""
+    subjects = list(subjects)
+    found: dict[Subject, Shown] = dict.fromkeys(subjects, Shown())
+    job_ids = [subject.job_id for subject in subjects if subject.kind is Kind.JOB]
+    if job_ids:
+        for job in Job.objects.filter(pk__in=job_ids).defer("traceback", "signature"):
+            found[Subject.job(job.pk)] = Shown(job=job)
+    names = [subject.key for subject in subjects if subject.kind is Kind.TOPIC]
+    if names:
+        for event in load_topics(names):
+            found[Subject.topic(event.topic)] = Shown(topic=event)
+    for subject in subjects:
+        if subject.kind is Kind.LIST:
+            found[subject] = Shown(count=count_new(subject))
+    return found
+
+
+def load_topics(names: Iterable[str]) -> list[TopicEvent]:
+    """The retained values of topics, in one query."""
+    return [
+        TopicEvent(topic=row.name, version=row.version, payload=row.payload, at=row.updated_at)
+        for row in Topic.objects.filter(pk__in=list(names))
+    ]
+
+
+def count_new(subject: Subject) -> int:
+    """How many jobs came into a list since the page was made; at most 100."""
+    newer = Job.objects.filter(created_at__gt=subject.since)
+    if subject.scope != "all":
+        newer = newer.filter(owner_id=subject.scope)  # type: ignore[misc]  # Keys may be UUIDs.
+    return newer.order_by()[:MOST_COUNTED].count()
+
+
+def render(region: Region, shown: Shown) -> str:
+    """What stands inside a region's element, in the active language."""
+    if region.appends:
+        return render_lines(region, shown.job.tail if shown.job else [])
+    return get_template(region.template).render(shown.context())
+
+
+def render_lines(region: Region, lines: list[Line]) -> str:
+    """Log lines as the children of a log region's element."""
+    return get_template(region.template).render({"lines": lines})
+
+
+def swap(region: Region, inner: str) -> str:
+    """A fragment that replaces what stands inside the region's element; the element itself stays.
+
+    The attribute is always written: over the socket htmx swaps every top-level element by its id, but in an
+    HTTP answer only those that carry it (https://htmx.org/attributes/hx-swap-oob/).
+    """
+    return mark_safe(f'<{region.tag} id="{region.id}" hx-swap-oob="innerHTML">{inner}</{region.tag}>')  # noqa: S308
+
+
+def append(region: Region, inner: str) -> str:
+    """A fragment whose children are added at the end of the region's element."""
+    return mark_safe(f'<{region.tag} hx-swap-oob="beforeend:#{region.id}">{inner}</{region.tag}>')  # noqa: S308
+
+
+def beat(*, polling: bool = False) -> str:
+    """The heartbeat element.
+
+    It shows "connection lost", and fetches the page's frame, when no newer one has replaced it in time.
+
+    Args:
+        polling: the socket is known to be dead; come again after `POLL_SECONDS`.
+    """
+    settings = conf.current()
+    wait = settings.poll_seconds if polling else settings.beat_late_seconds
+    template = get_template("status/partials/beat.html")
+    return template.render({"wait_seconds": f"{wait:g}", "polling": polling, "url": reverse("status:frame")})
+
+
+def last_beat(reason: str) -> str:
+    """A heartbeat element that waits for nothing: `ended`, or `refused` with a link to log in again."""
+    return get_template("status/partials/beat_last.html").render({"reason": reason})
+
+
+@contextmanager
+def look_of(view: View) -> Iterator[None]:
+    """The language and time zone in which a page was made."""
+    with translation.override(view.language), timezone.override(zoneinfo.ZoneInfo(view.timezone)):
+        yield
+
+
+def whole_frame(view: View, found: dict[Subject, Shown]) -> str:
+    """Every region of a page, for one who comes over HTTP."""
+    with look_of(view):
+        fragments = [swap(region, render(region, found[region.subject])) for region in view.regions]
+        return "".join([*fragments, beat(polling=True)])
+
+
+def element(region: Region, inner: str, attributes: dict[str, Any]) -> str:
+    """The region's element for the first paint."""
+    extra = format_attributes(attributes)
+    return mark_safe(f'<{region.tag} id="{region.id}"{extra}>{inner}</{region.tag}>')  # noqa: S308
+
+
+def format_attributes(attributes: dict[str, Any]) -> str:
+    """Attributes as HTML; `_` in a name becomes `-`, so that `data_job` can be written in a template tag."""
+    return "".join(
+        format_html(' {}="{}"', name.replace("_", "-"), value)
+        for name, value in attributes.items()
+        if value not in (None, False)
+    )

@@ -1,0 +1,381 @@
+"""One thread per worker process that reports for all jobs which run there.
+
+It reads the live jobs ten times a second, publishes what changed, and once a second writes the rows and looks
+for cancel requests. With Redis or the database down the tasks go on; the next success carries the newest
+state. Beginnings and endings are written by the task's own thread, before they are published; an ending that
+the database refuses is kept here and tried again.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection, connections
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from status import channel, conf
+from status.events import JobEvent, Line
+from status.live import LiveJob
+from status.models import Job, LogLine
+from status.states import State
+
+logger = logging.getLogger(__name__)
+
+MOST_LINES_IN_EVENT = 50
+URGENT_SECONDS = 0.02
+WINDOW_SECONDS = 10.0
+SHORTEST_WINDOW_SECONDS = 0.5
+BUSY_TIMEOUT_MS = 500
+
+
+class Speed:
+    """The slope of a quantity over the last ten seconds.
+
+    A window, not an exponential mean: after a change of speed the estimate is right again when the window has
+    passed, and a pause shows as what it is.
+    """
+
+    def __init__(self) -> None:
+        self._of: object = None
+        self._samples: deque[tuple[float, float]] = deque()
+
+    def sample(self, of: object, value: float, now: float) -> float | None:
+        """Note `value` of the quantity `of` at `now` (seconds, monotonic).
+
+        Returns units a second; None until half a second has been seen.
+        """
+        samples = self._samples
+        if of is not self._of or (samples and value < samples[-1][1]):
+            self._of = of
+            samples.clear()
+        samples.append((now, value))
+        while now - samples[0][0] > WINDOW_SECONDS and len(samples) > 2:
+            samples.popleft()
+        span = now - samples[0][0]
+        return (value - samples[0][1]) / span if span >= SHORTEST_WINDOW_SECONDS else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """What the reporter remembers of a live job between two ticks."""
+
+    live: LiveJob
+    last: JobEvent | None = None
+    published_at: float = 0.0
+    checked_at: float = 0.0
+    saved: JobEvent | None = None
+    unsaved: deque[Line] = field(default_factory=deque)
+    unit_speed: Speed = field(default_factory=Speed)
+    whole_speed: Speed = field(default_factory=Speed)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while lines and sequence numbers are handed out: a job may end while it is being reported."""
+
+    def snapshot(self, now: float) -> JobEvent:
+        """The live fields with rate and time left."""
+        live = self.live
+        active = live.active()
+        rate = left = None
+        if active is not None:
+            rate = self.unit_speed.sample(active, active.current, now)
+        done = live.fraction()
+        if done is not None:
+            # With weights the whole is one quantity; without, each step is measured for itself.
+            slope = self.whole_speed.sample(None if live.explicit else active, done, now)
+            left = (1.0 - done) / slope if slope else None
+        return live.event(rate=rate, time_left_seconds=left)
+
+
+def _moved(event: JobEvent, last: JobEvent | None) -> bool:
+    """Whether there is anything new to tell; clocks alone are not news."""
+    return last is None or _essence(event) != _essence(last)
+
+
+def _essence(event: JobEvent) -> tuple[Any, ...]:
+    steps = [(s.name, s.state, s.weight, s.current, s.total, s.unit, s.detail) for s in event.steps]
+    return event.attempt, event.state, steps, event.cancel_requested_at, event.line_count, event.file_count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended: the state and the columns that go with it."""
+
+    state: str
+    failure: str = ""
+    next_at: datetime | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+class Reporter:
+    """Reports for the jobs that run in this process; see `begin` and `end`."""
+
+    def __init__(self) -> None:
+        self._watches: dict[UUID, Watch] = {}
+        self._late: list[tuple[Watch, Ending]] = []
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def begin(self, live: LiveJob) -> None:
+        """Report for `live` from now on."""
+        watch = Watch(live=live, published_at=0.0, checked_at=time.monotonic())
+        self._watches[live.id] = watch
+        if live.eager:
+            return
+        live.wake = self._wake.set
+        self._start()
+        self._wake.set()
+
+    def reports(self, live: LiveJob) -> bool:
+        """Whether `live` has begun here and not ended."""
+        watch = self._watches.get(live.id)
+        return watch is not None and watch.live is live
+
+    def end(self, live: LiveJob, ending: Ending) -> None:
+        """Write how `live` ended, then publish it; if the database refuses, keep it and try again."""
+        watch = self._watches.pop(live.id, None) or Watch(live=live)
+        _finish_steps(live, ending)
+        if not self._write_end(watch, ending):
+            self._late.append((watch, ending))
+            self._start()
+            self._wake.set()
+
+    def flush(self, timeout_seconds: float) -> None:
+        """Before the process ends: write what is late, send what is waiting."""
+        deadline = time.monotonic() + timeout_seconds
+        while self._late and time.monotonic() < deadline:
+            self._write_late()
+            if self._late:
+                time.sleep(0.1)
+        channel.flush(max(deadline - time.monotonic(), 0.1))
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="status-reporter", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._wake.wait(self._tick())
+                self._wake.clear()
+            except Exception:
+                logger.exception("The reporter goes on after an error")
+                time.sleep(1.0)
+
+    def _tick(self) -> float | None:
+        """Report what is due; returns the seconds until the next tick, None for "when woken"."""
+        now = time.monotonic()
+        watches = list(self._watches.values())
+        waits = [self._publish(watch, now) for watch in watches]
+        due = [w for w in watches if now - w.checked_at >= conf.current().checkpoint_seconds]
+        if due:
+            self._checkpoint(due, now)
+        if self._late:
+            self._write_late()
+        if not watches and not self._late:
+            connections.close_all()
+            return None
+        checks = [w.checked_at + conf.current().checkpoint_seconds - now for w in watches]
+        return max(min([*waits, *checks, 1.0]), 0.005)
+
+    def _publish(self, watch: Watch, now: float) -> float:
+        """Publish `watch` if something moved and its time has come; returns when to look again."""
+        live = watch.live
+        if live.cancel_requested_at is not None or live.fenced:
+            live.attention = True
+        age = now - watch.published_at
+        urgent = watch.last is not None and live.event().milestone != watch.last.milestone
+        pause = URGENT_SECONDS if urgent else conf.current().publish_seconds
+        if age < pause:
+            return pause - age
+        event = watch.snapshot(now)
+        if not _moved(event, watch.last):
+            live.attention = True
+            return conf.current().checkpoint_seconds
+        watch.published_at = now
+        with watch.lock:
+            self._send(watch, event)
+        return conf.current().publish_seconds
+
+    def _send(self, watch: Watch, event: JobEvent) -> None:
+        """Publish `event` under a new sequence number, with the lines that are new."""
+        live, lines = watch.live, _take_lines(watch)
+        live.seq += 1
+        if len(lines) > MOST_LINES_IN_EVENT:
+            # Too many to carry: the hub shall find them in the table.
+            self._save_lines(watch)
+            lines = []
+        watch.last = replace(event, seq=live.seq, lines=tuple(lines))
+        channel.publish(watch.last)
+
+    def _checkpoint(self, watches: list[Watch], now: float) -> None:
+        """Write the rows of these jobs and learn which of them shall end."""
+        try:
+            close_old_connections()
+            if connection.connection is None:
+                _dont_wait_long()
+            for watch in watches:
+                with watch.lock:
+                    if not watch.live.fenced:
+                        self._save(watch, now)
+            asked = Job.objects.filter(pk__in=[w.live.id for w in watches], cancel_requested_at__isnull=False)
+            for job in asked.only("cancel_requested_at"):
+                self._cancel(job.pk, job.cancel_requested_at)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Rows not written, next try in a second: %r", error)
+            connection.close()
+        for watch in watches:
+            watch.checked_at = now
+
+    def _save(self, watch: Watch, now: float) -> None:
+        live = watch.live
+        self._save_lines(watch)
+        live.seq += 1
+        event = watch.snapshot(now)
+        kept = Job.objects.advance(
+            event.job, State.RUNNING, attempt=live.attempt, seq=live.seq, **_columns(event)
+        )
+        if not kept and event.job in self._watches:
+            logger.warning("Job %s was overtaken: attempt %d stops", event.job, live.attempt)
+            live.fenced = live.attention = True
+
+    def _save_lines(self, watch: Watch) -> bool:
+        """Write the lines that are not in the table yet; whether they are now."""
+        _take_lines(watch)
+        if not watch.unsaved:
+            return True
+        lines = list(watch.unsaved)
+        try:
+            _insert_lines(watch.live, lines)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Job %s: log lines not written yet: %r", watch.live.id, error)
+            return False
+        for _line in lines:
+            watch.unsaved.popleft()
+        if watch.live.dropped:
+            dropped, watch.live.dropped = watch.live.dropped, 0
+            watch.live.add_line(logging.WARNING, _("%d lines could not be kept.") % dropped)
+        return True
+
+    def _cancel(self, job_id: UUID, at: datetime | None) -> None:
+        watch = self._watches.get(job_id)
+        if watch is not None and watch.live.cancel_requested_at is None:
+            watch.live.cancel_requested_at = at
+            watch.live.attention = True
+            self._wake.set()
+
+    def _write_end(self, watch: Watch, ending: Ending) -> bool:
+        with watch.lock:
+            return self._write_end_locked(watch, ending)
+
+    def _write_end_locked(self, watch: Watch, ending: Ending) -> bool:
+        live = watch.live
+        live.seq += 1
+        finished_at = None if ending.state == State.WAITING else timezone.now()
+        event = live.event(
+            ending.state, failure=ending.failure, finished_at=finished_at, next_at=ending.next_at
+        )
+        try:
+            if not self._save_lines(watch):
+                return False
+            columns = _columns(event) | {"failure": ending.failure, "next_at": ending.next_at}
+            columns |= {"finished_at": finished_at, **ending.columns}
+            won = Job.objects.advance(event.job, ending.state, attempt=live.attempt, seq=live.seq, **columns)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Job %s: its end (%s) is not written yet: %r", live.id, ending.state, error)
+            connection.close()
+            return False
+        if won:
+            channel.publish(event)
+        else:
+            logger.warning("Job %s: %s came too late, the row had moved on", live.id, ending.state)
+        return True
+
+    def _write_late(self) -> None:
+        for entry in list(self._late):
+            if self._write_end(*entry):
+                self._late.remove(entry)
+
+
+def _take_lines(watch: Watch) -> list[Line]:
+    """Move the new lines from the job to those not yet saved, and return them."""
+    taken: list[Line] = []
+    while watch.live.lines:
+        taken.append(watch.live.lines.popleft())
+    watch.unsaved.extend(taken)
+    while len(watch.unsaved) > conf.current().log_buffer:
+        watch.unsaved.popleft()
+        watch.live.dropped += 1
+    return taken
+
+
+def _insert_lines(live: LiveJob, lines: Iterable[Line]) -> None:
+    rows = [
+        LogLine(
+            job_id=live.id,
+            number=line.number,
+            attempt=line.attempt,
+            at=line.at,
+            level=line.level,
+            text=line.text,
+        )
+        for line in lines
+    ]
+    # A batch whose COMMIT was done but whose answer was lost comes again.
+    LogLine.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
+
+
+def _columns(event: JobEvent) -> dict[str, Any]:
+    """What a checkpoint writes besides the state; also what `begin` could not write."""
+    return {
+        "steps": [step.to_wire() for step in event.steps],
+        "progress": event.progress,
+        "rate": event.rate,
+        "time_left_seconds": event.time_left_seconds,
+        "worker": event.worker,
+        "started_at": event.started_at,
+        "line_count": event.line_count,
+        "file_count": event.file_count,
+        "heartbeat_at": timezone.now(),
+    }
+
+
+def _finish_steps(live: LiveJob, ending: Ending) -> None:
+    """A job that succeeded has done all its steps; else the running one stays where it was left."""
+    if ending.state == State.SUCCEEDED:
+        for step in live.steps:
+            if step.state == "running":
+                step.end()
+
+
+def _dont_wait_long() -> None:
+    """In SQLite a task may hold the one write lock for long; the reporter rather comes again."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+
+_reporter = Reporter()
+
+
+def reporter() -> Reporter:
+    """The reporter of this process."""
+    return _reporter
+
+
+def _forget_after_fork() -> None:
+    global _reporter
+    _reporter = Reporter()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,214 @@
+"""`{% live %}`, `{% live_log %}` and `{% live_socket %}`."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from django import template
+from django.template.loader import get_template
+from django.utils import timezone, translation
+from django.utils.formats import number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from status import access, conf, rendering
+from status.models import Job
+from status.regions import Kind, Region, Subject, View, region_id
+from status.rendering import Shown
+from status.routing import PAGE_PATH
+
+register = template.Library()
+
+CARD = "status/partials/card.html"
+LINES = "status/partials/log_lines.html"
+
+
+@register.simple_tag(takes_context=True)
+def live(
+    context: template.Context,
+    subject: Job | Subject | str,
+    partial: str = CARD,
+    tag: str = "div",
+    id: str = "",  # noqa: A002  # The name of the HTML attribute.
+    **attributes: Any,
+) -> str:
+    """A region: shows `subject` now, and as it changes.
+
+    Args:
+        subject: a Job, the name of a topic, or a `Subject`.
+        partial: the template; gets `job`, or the keys of the topic's payload.
+        tag: the region's element; it stays, and what is inside is swapped.
+        id: its id; default: made from subject and partial.
+        attributes: further attributes of the element; `_` becomes `-`.
+
+    Raises:
+        TemplateSyntaxError: the tag or id is no such name, or the context has no `request`.
+
+    Example:
+        `{% live job "orders/_row.html" tag="tr" class="border-b" data_job=job.pk %}` emits
+        `<tr id="live-5d41402abc4b" class="border-b" data-job="…">…</tr>`.
+    """
+    region, shown = _note(context, subject, partial, tag, id, appends=False)
+    return rendering.element(region, rendering.render(region, shown), attributes)
+
+
+@register.simple_tag(takes_context=True)
+def live_log(
+    context: template.Context,
+    job: Job,
+    partial: str = LINES,
+    tag: str = "ol",
+    id: str = "",  # noqa: A002
+    **attributes: Any,
+) -> str:
+    """A job's log: the last lines now, and new ones as they come.
+
+    Example:
+        `{% live_log job id="job-log" %}` emits `<ol id="job-log"><li>…</li></ol>`.
+    """
+    region, shown = _note(context, job, partial, tag, id, appends=True)
+    return rendering.element(region, rendering.render(region, shown), attributes)
+
+
+@register.simple_tag(takes_context=True)
+def live_socket(context: template.Context) -> str:
+    """The page's one socket, for all regions above it; once, at the end of the page.
+
+    Emits `<div hx-ext="ws" ws-connect="/ws/status/?view=…">` with the heartbeat element inside; nothing when
+    no region of the page can change any more.
+    """
+    request = _request(context)
+    noted = getattr(request, "_status_regions", {})
+    moving = [region for region, shown in noted.values() if not _is_over(region, shown)]
+    if not moving:
+        return ""
+    view = View(
+        user=access.user_key(request.user),
+        language=translation.get_language() or "en",
+        timezone=timezone.get_current_timezone_name(),
+        regions=tuple(region for region, shown in noted.values()),
+    )
+    token = access.sign(view)
+    return get_template("status/partials/socket.html").render(
+        {
+            "url": f"/{PAGE_PATH}?view={token}",
+            "vals": json.dumps({"view": token}),
+            "beat": rendering.beat(),
+            "refresh_seconds": conf.current().refresh_seconds,
+        }
+    )
+
+
+def _request(context: template.Context) -> Any:
+    request = context.get("request")
+    if request is None or not hasattr(request, "user"):
+        raise template.TemplateSyntaxError(
+            "The status tags need `request` in the context, with its user: render with render(request, …), "
+            "and keep the request context processor and AuthenticationMiddleware in the settings."
+        )
+    return request
+
+
+def _note(
+    context: template.Context,
+    subject: Job | Subject | str,
+    partial: str,
+    tag: str,
+    id_: str,
+    *,
+    appends: bool,
+) -> tuple[Region, Shown]:
+    """Make the region and note it on the request, under an id of its own."""
+    noted: dict[str, tuple[Region, Shown]] = _request(context).__dict__.setdefault("_status_regions", {})
+    subject, shown = _resolve(subject)
+    wanted = id_ or region_id(subject, partial)
+    unique, number = wanted, 2
+    while unique in noted:
+        unique, number = f"{wanted}-{number}", number + 1
+    try:
+        region = Region(subject, partial, unique, tag, appends)
+    except ValueError as error:
+        raise template.TemplateSyntaxError(str(error)) from error
+    noted[unique] = region, shown
+    return region, shown
+
+
+def _resolve(subject: Job | Subject | str) -> tuple[Subject, Shown]:
+    if isinstance(subject, Job):
+        return Subject.job(subject.pk), Shown(job=subject)
+    if isinstance(subject, str) and subject:
+        subject = Subject.topic(subject)
+    if not isinstance(subject, Subject):
+        raise template.TemplateSyntaxError(f"{{% live %}} shows a job or a topic's name, not {subject!r}.")
+    return subject, rendering.load([subject])[subject]
+
+
+def _is_over(region: Region, shown: Shown) -> bool:
+    return region.subject.kind is Kind.JOB and shown.job is not None and not shown.job.is_live
+
+
+@register.filter
+def duration(value: timedelta | float | None) -> str:
+    """A duration in its two largest units: "2 h 5 min", "48 s", "0.4 s".
+
+    >>> duration(timedelta(seconds=125))
+    '2 min 5 s'
+    """
+    if value is None:
+        return "–"
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 10:
+        return _("%(seconds)s s") % {"seconds": number_format(round(seconds, 1), 1)}
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return _("%(days)d d %(hours)d h") % {"days": days, "hours": hours}
+    if hours:
+        return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}
+    if minutes:
+        return _("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": seconds}
+    return _("%(seconds)s s") % {"seconds": seconds}
+
+
+@register.filter
+def amount(value: float | None) -> str:
+    """A count with separators and no needless decimals: "1,204", "3.5"; "–" for None."""
+    if value is None:
+        return "–"
+    decimals = 0 if float(value).is_integer() or abs(value) >= 100 else 1
+    return number_format(value, decimals, use_l10n=True, force_grouping=True)
+
+
+@register.filter
+def rate(value: float | None) -> str:
+    """A rate with two or three significant figures: "1,204", "3.5", "0.07"."""
+    if value is None:
+        return "–"
+    decimals = 0 if value >= 100 else 1 if value >= 1 else 2
+    return number_format(value, decimals, use_l10n=True, force_grouping=True)
+
+
+@register.simple_tag
+def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
+    """A time as `<time datetime="…">`, in the active language and time zone."""
+    from django.utils.formats import date_format
+
+    if value is None:
+        return SafeString("–")
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}" class="tabular-nums">{}</time>',
+        value.isoformat(),
+        date_format(local, form, use_l10n=True),
+    )
+
+
+@register.filter
+def new_jobs(count: int) -> str:
+    """ "3 new jobs"; "100+ new jobs" from a hundred on."""
+    if count >= rendering.MOST_COUNTED:
+        return _("%d+ new jobs") % rendering.MOST_COUNTED
+    return ngettext("%d new job", "%d new jobs", count) % count

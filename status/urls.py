@@ -1,0 +1,18 @@
+"""The pages: `path("jobs/", include("status.urls"))`."""
+
+from django.urls import path
+
+from status.views import attachments, cancellations, frames, jobs, starts
+
+app_name = "status"
+
+urlpatterns = [
+    path("", jobs.index, name="jobs"),
+    path("new/", starts.choose, name="startables"),
+    path("new/<slug:name>/", starts.new, name="start"),
+    path("frame/", frames.detail, name="frame"),
+    path("<uuid:job_id>/", jobs.detail, name="job"),
+    path("<uuid:job_id>/cancellation/", cancellations.create, name="cancellation"),
+    path("<uuid:job_id>/log/", jobs.log, name="log"),
+    path("<uuid:job_id>/files/<uuid:attachment_id>/", attachments.detail, name="attachment"),
+]

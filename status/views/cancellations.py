@@ -1,0 +1,25 @@
+"""Cancelling a job."""
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from status import access, jobs
+from status.views.jobs import visible_job
+
+
+@require_POST
+@login_required
+def create(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Cancel one job. The page learns of it over its socket; without htmx it is loaded again."""
+    job = visible_job(request, job_id)
+    if not access.may_act(request.user, job):
+        raise PermissionDenied
+    jobs.cancel(job)
+    if getattr(request, "htmx", False):
+        return HttpResponse(status=204)
+    return redirect(job)

@@ -1,0 +1,64 @@
+"""The list of jobs and one job's page."""
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from status import access, conf, registry
+from status.models import Job
+from status.regions import Subject
+
+
+def visible_job(request: HttpRequest, job_id: UUID) -> Job:
+    """The job of that id, for who may watch it; for others it does not exist."""
+    job = Job.objects.select_related("owner").filter(pk=job_id).first()
+    if job is None or not access.may_watch_job(request.user, job):
+        raise Http404("No such job.")
+    return job
+
+
+@require_GET
+@login_required
+def index(request: HttpRequest) -> HttpResponse:
+    """The jobs that I may see, newest first."""
+    # Taken before the rows are read: a job made in between is announced as new, and not missed.
+    since = timezone.now()
+    jobs = access.visible_jobs(request.user).select_related("owner").defer("traceback", "signature", "result")
+    page = Paginator(jobs, conf.current().page_size).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "new_jobs": Subject.new_jobs(access.list_scope(request.user), since),
+        "shows_owner": access.sees_all(request.user),
+        "startables": registry.allowed(request.user),
+    }
+    return render(request, "status/jobs.html", context)
+
+
+@require_GET
+@login_required
+def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """One job."""
+    job = visible_job(request, job_id)
+    context = {
+        "job": job,
+        "may_act": access.may_act(request.user, job),
+        "may_see_traceback": access.may_see_traceback(request.user),
+    }
+    return render(request, "status/job.html", context)
+
+
+@require_GET
+@login_required
+def log(request: HttpRequest, job_id: UUID) -> StreamingHttpResponse:
+    """The whole log as a text file."""
+    job = visible_job(request, job_id)
+    lines = job.lines.order_by("number").iterator(chunk_size=1000)
+    rows = (f"{line.at.isoformat(timespec='milliseconds')}\t{line.level}\t{line.text}\n" for line in lines)
+    response = StreamingHttpResponse(rows, content_type="text/plain; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{job.pk}.log"'
+    return response

@@ -1,0 +1,98 @@
+"""Starting a job from a page."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from celery import current_app
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.core.files.uploadedfile import UploadedFile
+from django.db import models, transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+from django_htmx.http import HttpResponseClientRedirect
+
+from status import jobs, registry
+from status.models import Attachment, Job
+from status.registry import Startable
+
+KEY_FIELD = "start_key"
+
+
+@require_GET
+@login_required
+def choose(request: HttpRequest) -> HttpResponse:
+    """What I may start."""
+    return render(request, "status/startables.html", {"startables": registry.allowed(request.user)})
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+def new(request: HttpRequest, name: str) -> HttpResponse:
+    """The form of one startable; a valid POST starts the job and answers with its page."""
+    entry = registry.startables.get(name)
+    if entry is None:
+        raise Http404(f"Nothing can be started under the name {name!r}.")
+    if not registry.may_start(request.user, entry):
+        raise PermissionDenied
+    form = entry.form(request.POST or None, request.FILES or None)
+    if request.method == "POST":
+        form = entry.form(request.POST, request.FILES)
+        if form.is_valid():
+            job = start_from_form(entry, form, request.user, request.POST.get(KEY_FIELD, ""))
+            if getattr(request, "htmx", False):
+                return HttpResponseClientRedirect(job.get_absolute_url())  # type: ignore[no-any-return]
+            return redirect(job)
+    key = request.POST.get(KEY_FIELD) or uuid4().hex
+    context = {"startable": entry, "form": form, "key_field": KEY_FIELD, "key": key}
+    # 200, not 422: htmx swaps only successful answers, and this one holds the form with its errors.
+    return render(request, "status/start.html", context)
+
+
+def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> Job:
+    """Start `entry` with the data of a valid form; its files become input attachments.
+
+    Args:
+        key: names the page's form, so that a double click starts one job.
+    """
+    job_id = uuid4()
+    files = {name: value for name, value in form.cleaned_data.items() if isinstance(value, UploadedFile)}
+    attachments = {name: _attachment(job_id, value) for name, value in files.items()}
+    arguments = {name: _argument(value) for name, value in form.cleaned_data.items()}
+    arguments |= {name: str(attachment.pk) for name, attachment in attachments.items()}
+    title = str(entry.title)
+    if files:
+        title = f"{title}: {', '.join(str(file.name) for file in files.values())}"
+    with transaction.atomic():
+        job = jobs.start(
+            current_app.signature(entry.task, kwargs=arguments),
+            owner=user,
+            title=title,
+            key=f"form:{user.pk}:{key}"[:200] if key else None,
+            startable=entry.name,
+            job_id=job_id,
+        )
+        if job.pk == job_id:
+            Attachment.objects.bulk_create(attachments.values())
+    if job.pk != job_id:
+        for attachment in attachments.values():
+            attachment.file.delete(save=False)
+    return job
+
+
+def _attachment(job_id: UUID, upload: "UploadedFile[Any]") -> Attachment:
+    """The upload as an attachment, its content stored, its row not yet."""
+    name = str(upload.name)
+    attachment = Attachment(job_id=job_id, role=Attachment.Role.INPUT, name=name, size=upload.size or 0)
+    attachment.file.save(name, upload, save=False)
+    return attachment
+
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, models.Model):
+        return value.pk
+    if isinstance(value, models.QuerySet):
+        return [item.pk for item in value]
+    return value
