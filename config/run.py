@@ -57,7 +57,8 @@ def main() -> int:
         if request.redis_url:
             check_redis(request.redis_url)
         with claim(request.run_dir):
-            os.environ["RUN_DIR"] = str(request.run_dir)  # For the settings, here and in all processes.
+            # For the settings, here and in all processes.
+            os.environ |= {"RUN_DIR": str(request.run_dir), "PORT": str(request.port)}
             check_settings()
             asyncio.run(run(request))
     except (CannotRun, ValkeyError) as problem:
@@ -105,13 +106,14 @@ def check_settings() -> None:
 
 def claim(run_dir: Path) -> TextIO:
     """Take the run folder for this process alone: two Valkey servers on the same data would destroy it."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    lock = (run_dir / "run.lock").open("w")
     try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = (run_dir / "run.lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
+    except BlockingIOError:
         raise CannotRun(f"it runs already, on the data in {run_dir}; stop that one first.") from None
+    except OSError as error:
+        raise CannotRun(f"the folder {run_dir} cannot be used: {error.strerror}; set RUN_DIR.") from None
     return lock
 
 

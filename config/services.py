@@ -53,7 +53,10 @@ def _web(server: str, port: int) -> Service:
     options = {
         # A socket that lives for days is a page left open, not a fault: no time limit.
         "daphne": ("-b", "127.0.0.1", "-p", str(port), "--websocket_timeout", "-1"),
-        "uvicorn": ("--host", "127.0.0.1", "--port", str(port), "--ws", "websockets-sansio"),
+        "uvicorn": (
+            *("--host", "127.0.0.1", "--port", str(port), "--ws", "websockets-sansio"),
+            *("--timeout-graceful-shutdown", "2"),
+        ),
     }
     command = (sys.executable, "-m", server, *options[server], "config.asgi:application")
     return Service(name="web", colour=36, command=command)

@@ -16,11 +16,11 @@ from config.services import Service
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-# A stop may take ten seconds. Tasks first have time to end by themselves. Then those of the prefork pool are
-# cancelled, which begins with CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT of waiting and takes a second after it.
-# Then whatever is left is killed. Valkey has the rest.
-SECONDS_TO_FINISH = 2.0
-SECONDS_TO_CANCEL = 6.5
+# A stop may take ten seconds. Tasks first have time to end by themselves (an idle prefork pool takes three seconds
+# for that). Then the pool's are cancelled: Celery waits for CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT once more, and
+# then takes up to two seconds. Then whatever is left is killed. Valkey has the rest.
+SECONDS_TO_FINISH = 3.2
+SECONDS_TO_CANCEL = 5.3
 
 
 class CannotRun(Exception):
@@ -72,7 +72,8 @@ class Child:
         shown = asyncio.create_task(self._show_output(self._process))
         code = await self._process.wait()
         self.kill()
-        await shown
+        # A process that left the group may still hold the pipe.
+        await asyncio.wait({shown}, timeout=1)
         reap(self._process.pid)
         self.ended.set()
         return code
@@ -132,19 +133,20 @@ class Supervisor:
         All processes have ended when this returns or raises.
         """
         adopt_orphans()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
+        self._listen()
         working = asyncio.create_task(work)
         asked = asyncio.create_task(self.stopping.wait())
         await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
         try:
             if working.done():
-                working.result()
+                await working
         finally:
             await self._stop()
 
     async def finish(self, service: Service) -> None:
         """Run a service to its end; raises `CannotRun` if it fails."""
+        if self.stopping.is_set():
+            return
         code = await self.add(service).run()
         if code and not self.stopping.is_set():
             raise CannotRun(f"`{' '.join(service.command[1:3])}` failed; its lines above say why.")
@@ -173,6 +175,12 @@ class Supervisor:
         """Sleep, but no longer than until the stop."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), seconds)
+
+    def _listen(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Under nohup the end of the terminal is not the end of the run.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if not self.stopping.is_set():

@@ -78,13 +78,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One log line of a job; numbers count from 1 over all attempts."""
+    """One log line of a job; numbers count from 1 within the attempt."""
 
     number: int
     attempt: int
     at: datetime
     level: int
     text: str
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Orders all lines of a job."""
+        return self.attempt, self.number
 
     def to_wire(self) -> list[Any]:
         """The fields in order, for msgpack."""
@@ -121,7 +126,7 @@ class JobEvent:
     next_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     line_count: int = 0
-    """The number of the job's last log line."""
+    """The number of the attempt's last log line."""
     file_count: int = 0
     lines: tuple[Line, ...] = ()
     """The newest lines, ending with number `line_count`; none when there were too many to carry."""

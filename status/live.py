@@ -62,8 +62,6 @@ class LiveJob:
         *,
         attempt: int = 1,
         worker: str = "",
-        line_count: int = 0,
-        file_count: int = 0,
         eager: bool = False,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
@@ -83,9 +81,9 @@ class LiveJob:
         self.loose: Step | None = None
         self.explicit = False
         self.lines: deque[Line] = deque()
-        self.line_count = line_count
+        self.line_count = 0
         self.dropped = 0
-        self.file_count = file_count
+        self.file_count = 0
         self.wake = wake
         # The one flag that the hot path looks at: somebody wants to be told, or has something to tell.
         self.attention = False

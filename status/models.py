@@ -260,7 +260,7 @@ class Job(models.Model):
     @cached_property
     def tail(self) -> list[Line]:
         """Its last log lines, oldest first; as many as `STATUS["LOG_TAIL"]`."""
-        newest = self.lines.order_by("-number")[: conf.current().log_tail]
+        newest = self.lines.order_by("-attempt", "-number")[: conf.current().log_tail]
         return [line.frozen() for line in reversed(newest)]
 
     @cached_property
@@ -295,7 +295,7 @@ class Job(models.Model):
 
 
 class LogLine(models.Model):
-    """One line of a job's log; numbers count from 1 over all attempts."""
+    """One line of a job's log; numbers count from 1 within the attempt, of which two may overlap."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="lines", db_index=False)
     number = models.PositiveIntegerField()
@@ -305,7 +305,7 @@ class LogLine(models.Model):
     text = models.TextField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["job", "number"], name="status_line_number")]
+        constraints = [models.UniqueConstraint(fields=["job", "attempt", "number"], name="status_line_place")]
 
     def __str__(self) -> str:
         return self.text

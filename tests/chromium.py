@@ -53,7 +53,10 @@ def _candidates() -> Iterator[str]:
 
 def _playwrights() -> str:
     # In a process of its own: within a running Playwright a second one cannot be asked.
-    ask = "import playwright.sync_api as api\nwith api.sync_playwright() as p: print(p.chromium.executable_path)"
+    ask = (
+        "from playwright.sync_api import sync_playwright\n"
+        "with sync_playwright() as p: print(p.chromium.executable_path)"
+    )
     return subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True).stdout.strip()
 
 

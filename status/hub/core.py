@@ -15,7 +15,7 @@ from status import access, channel, conf
 from status.events import Event, JobEvent, ListEvent, LogoutEvent, TopicEvent, from_wire
 from status.hub.entries import Entry, Live
 from status.hub.painting import paint, paint_block, read_events, read_tail
-from status.hub.slots import Connection, Frame, LogFeed
+from status.hub.slots import Connection, Frame, LogFeed, Place
 from status.regions import Kind, Region, Subject, View
 from status.rendering import BEAT_ID, beat, last_beat, load, look_of, swap
 
@@ -278,15 +278,14 @@ class Hub:
     async def _read_tail(self, entry: Entry) -> None:
         assert entry.job is not None
         entry.tail = await self._in_thread(read_tail, entry.job.pk)
-        last = entry.tail[-1].number if entry.tail else 0
-        entry.tail_stale = entry.event is not None and last < entry.event.line_count
+        entry.tail_stale = entry.event is not None and entry.lacks_lines(entry.event)
         for live in entry.lives:
             for region in live.regions_of(entry.subject):
                 if region.id in live.feeds:
                     live.feeds[region.id].is_due_for_block = True
 
     def _open_feed(self, live: Live, region: Region) -> None:
-        async def block() -> tuple[int, str]:
+        async def block() -> tuple[Place, str]:
             return await self._in_thread(paint_block, live, region)
 
         if region.id not in live.feeds:

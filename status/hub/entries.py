@@ -7,7 +7,7 @@ from typing import Any
 
 from status import conf
 from status.events import JobEvent, Line, TopicEvent
-from status.hub.slots import Connection, LogFeed
+from status.hub.slots import NOWHERE, Connection, LogFeed, Place
 from status.models import Job
 from status.regions import Kind, Region, Subject, View
 from status.rendering import Shown
@@ -64,12 +64,25 @@ class Entry:
         """Add the event's lines to the tail; with a gap, the tail must be read."""
         if self.tail_stale:
             return
-        last = self.tail[-1].number if self.tail else 0
-        fresh = [line for line in event.lines if line.number > last]
-        if fresh and fresh[0].number == last + 1:
+        if self.event is not None and self.event.attempt != newest.attempt:
+            # The attempt before may have written lines which no event has carried.
+            self.tail_stale = True
+            return
+        at = self.tail_end
+        fresh = [line for line in event.lines if line.place > at]
+        expected = at[1] + 1 if at[0] == event.attempt else 1
+        if fresh and fresh[0].number == expected:
             self.tail = [*self.tail, *fresh][-conf.current().log_tail :]
-            last = fresh[-1].number
-        self.tail_stale = last < newest.line_count
+        self.tail_stale = self.lacks_lines(newest)
+
+    @property
+    def tail_end(self) -> Place:
+        """The place of the tail's last line."""
+        return self.tail[-1].place if self.tail else NOWHERE
+
+    def lacks_lines(self, event: JobEvent) -> bool:
+        """Whether the attempt has written lines which are not in the tail."""
+        return event.line_count > 0 and self.tail_end < (event.attempt, event.line_count)
 
     def offer_topic(self, event: TopicEvent) -> bool:
         """Take `event` if it is newer; whether it was."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from status.events import JobEvent, Line, TopicEvent
 from status.hub.entries import Live
-from status.hub.slots import Frame
+from status.hub.slots import NOWHERE, Frame, Place
 from status.models import Job
 from status.regions import Region
 from status.rendering import append, load_topics, look_of, render, render_lines, swap
@@ -66,9 +66,10 @@ def _rendered(live: Live, region: Region, memo: Memo) -> str:
 def _paint_log(live: Live, region: Region, memo: Memo) -> bool:
     """Bring a page's feed up to the tail; whether it has anything new."""
     feed, tail = live.feeds[region.id], live.entries[region.subject].tail
-    last = tail[-1].number if tail else 0
-    fresh = [line for line in tail if line.number > feed.last]
-    if feed.is_due_for_block or (fresh and fresh[0].number != feed.last + 1):
+    last = tail[-1].place if tail else NOWHERE
+    fresh = [line for line in tail if line.place > feed.last]
+    # Where the tail begins behind what was sent, lines are missing in between.
+    if feed.is_due_for_block or (fresh and fresh[0] is tail[0] and feed.last != NOWHERE):
         feed.reset(last)
         return True
     if not fresh:
@@ -80,8 +81,8 @@ def _paint_log(live: Live, region: Region, memo: Memo) -> bool:
     return True
 
 
-def paint_block(live: Live, region: Region) -> tuple[int, str]:
-    """The whole tail of a log as a replacing fragment, and the number of its last line."""
+def paint_block(live: Live, region: Region) -> tuple[Place, str]:
+    """The place of a log's last line, and its tail as a replacing fragment."""
     tail = live.entries[region.subject].tail
     with look_of(live.view):
-        return (tail[-1].number if tail else 0), swap(region, render_lines(region, tail))
+        return (tail[-1].place if tail else NOWHERE), swap(region, render_lines(region, tail))

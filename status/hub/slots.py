@@ -10,6 +10,11 @@ from functools import cached_property
 
 logger = logging.getLogger(__name__)
 
+Place = tuple[int, int]
+"""Where a log line stands: its attempt, and its number in that."""
+
+NOWHERE: Place = (0, 0)
+
 SEND_SECONDS = 60.0
 """A peer that takes nothing for so long is closed; daphne never says that it is slow, uvicorn waits."""
 
@@ -36,42 +41,42 @@ class LogFeed:
 
     MOST_PIECES = 32
 
-    def __init__(self, block: Callable[[], Awaitable[tuple[int, str]]], most_appended: int) -> None:
+    def __init__(self, block: Callable[[], Awaitable[tuple[Place, str]]], most_appended: int) -> None:
         """`block` paints the whole tail; a page is given one after `most_appended` lines, to trim it."""
-        self.last = 0
+        self.last = NOWHERE
         self._appended = 0
         self._most_appended = most_appended
-        self._pieces: deque[tuple[int, int, str]] = deque(maxlen=self.MOST_PIECES)
+        self._pieces: deque[tuple[Place, Place, str]] = deque(maxlen=self.MOST_PIECES)
         self._paint_block = block
-        self._block: tuple[int, str] | None = None
+        self._block: tuple[Place, str] | None = None
         self.is_due_for_block = True
 
-    def reset(self, last: int) -> None:
-        """What was sent before no longer leads to the tail, which ends at line `last`."""
+    def reset(self, last: Place) -> None:
+        """What was sent before no longer leads to the tail, which ends at `last`."""
         self._pieces.clear()
         self._block = None
         self.last, self._appended = last, 0
         self.is_due_for_block = False
 
-    def push(self, last: int, fragment: str, count: int) -> None:
-        """The `count` lines up to number `last`, as an appending fragment."""
+    def push(self, last: Place, fragment: str, count: int) -> None:
+        """The `count` lines up to `last`, as an appending fragment."""
         self._pieces.append((self.last, last, fragment))
         self._block = None
         self.last = last
         self._appended += count
         self.is_due_for_block = self._appended > self._most_appended
 
-    def pieces_after(self, number: int) -> str | None:
-        """Fragments that bring a page which ends at line `number` up to date; None when some are gone."""
-        found, at = [], number
+    def pieces_after(self, place: Place | None) -> str | None:
+        """Fragments that bring a page which ends at `place` up to date; None when some are gone."""
+        found, at = [], place
         for before, last, fragment in self._pieces:
             if before == at:
                 found.append(fragment)
                 at = last
         return "".join(found) if at == self.last else None
 
-    async def block(self) -> tuple[int, str]:
-        """The number of the tail's last line, and the tail as a replacing fragment."""
+    async def block(self) -> tuple[Place, str]:
+        """The place of the tail's last line, and the tail as a replacing fragment."""
         if self._block is None:
             self._block = await self._paint_block()
         return self._block
@@ -98,7 +103,7 @@ class Connection:
         self.session = session
         self.ready = False
         """Whether it has its first, whole frame; before that, changes are of no use to it."""
-        self.log_ends: dict[str, int] = {}
+        self.log_ends: dict[str, Place] = {}
         self._task = asyncio.get_running_loop().create_task(self._write())
 
     def put(self, frame: Frame) -> None:
@@ -149,7 +154,7 @@ class Connection:
     async def _log_text(self, frame: Frame) -> str:
         texts = []
         for region, feed in frame.logs.items():
-            text, end = feed.pieces_after(self.log_ends.get(region, -1)), feed.last
+            text, end = feed.pieces_after(self.log_ends.get(region)), feed.last
             if text is None:
                 end, text = await feed.block()
             self.log_ends[region] = end

@@ -116,15 +116,21 @@ def _claim(live: LiveJob, queue: str) -> None:
     ):
         live.seq = 1
         return
-    job = Job.objects.filter(pk=live.id).only("state", "attempt", "line_count", "file_count").first()
+    job = Job.objects.filter(pk=live.id).only("state", "attempt", "file_count").first()
     if job is None or job.state in TERMINAL:
         logger.info("Job %s is not executed: %s", live.id, job.state if job else "its row is gone")
         live.refused = True
         return
     # Waiting for its next attempt, or delivered again while another is under way: the newer one counts.
     live.attempt, live.seq = job.attempt + 1, 1
-    live.line_count, live.file_count = job.line_count, job.file_count
-    fresh: dict[str, Any] = {"steps": [], "progress": None, "rate": None, "time_left_seconds": None}
+    live.file_count = job.file_count
+    fresh: dict[str, Any] = {
+        "line_count": 0,
+        "steps": [],
+        "progress": None,
+        "rate": None,
+        "time_left_seconds": None,
+    }
     if not Job.objects.advance(
         live.id, State.RUNNING, attempt=live.attempt, seq=1, **columns, **fresh, cancel_requested_at=None
     ):

@@ -57,7 +57,7 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def log(request: HttpRequest, job_id: UUID) -> StreamingHttpResponse:
     """The whole log as a text file."""
     job = visible_job(request, job_id)
-    lines = job.lines.order_by("number").iterator(chunk_size=1000)
+    lines = job.lines.order_by("attempt", "number").iterator(chunk_size=1000)
     rows = (f"{line.at.isoformat(timespec='milliseconds')}\t{line.level}\t{line.text}\n" for line in lines)
     response = StreamingHttpResponse(rows, content_type="text/plain; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{job.pk}.log"'

@@ -1,0 +1,115 @@
+"""Fixtures: people, workers, web servers, pages."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+from websockets.sync.client import ClientConnection, connect
+
+from status.models import Job
+from tests.processes import Process, Web, start_worker, wait_until
+
+
+@pytest.fixture
+def alice(db):
+    return get_user_model().objects.create_user("alice", password="alice")
+
+
+@pytest.fixture
+def bob(db):
+    return get_user_model().objects.create_user("bob", password="bob")
+
+
+@pytest.fixture
+def operator(db):
+    user = get_user_model().objects.create_user("olga", password="olga", is_staff=True)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=["view_job", "change_job"]))
+    return user
+
+
+@pytest.fixture(scope="session")
+def worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
+    """A prefork worker for the whole session."""
+    process = start_worker(tmp_path_factory.mktemp("worker") / "log", "-c", "2")
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory, django_db_setup) -> Iterator[Web]:
+    """A daphne for the whole session."""
+    process = Web(tmp_path_factory.mktemp("web") / "log")
+    yield process
+    process.stop()
+
+
+def ended(job: Job, seconds: float = 30.0) -> Job:
+    """Wait until `job` has ended, and return it as it is then."""
+
+    def look() -> bool:
+        job.refresh_from_db()
+        return not job.is_live
+
+    wait_until(look, seconds, f"end of {job.title}, which is {job.state}")
+    return job
+
+
+def reached(job: Job, state: str, seconds: float = 30.0) -> Job:
+    """Wait until `job` is in `state`."""
+
+    def look() -> bool:
+        job.refresh_from_db()
+        return job.state == state
+
+    wait_until(look, seconds, f"{state} of {job.title}")
+    return job
+
+
+@dataclass
+class Page:
+    """A page as its HTML says it: its text and the address of its socket."""
+
+    html: str
+    web: Web
+    cookie: str
+
+    @property
+    def socket_path(self) -> str:
+        return unescape(re.search(r'ws-connect="([^"]+)"', self.html)[1])
+
+    @property
+    def view(self) -> str:
+        return json.loads(unescape(re.search(r"hx-vals='([^']+)'", self.html)[1]))["view"]
+
+    def socket(self, *, origin: str | None = None, cookie: str | None = None) -> ClientConnection:
+        """Open the page's socket as a browser would."""
+        return connect(
+            self.web.url.replace("http", "ws") + self.socket_path,
+            origin=origin or self.web.url,
+            additional_headers={"Cookie": self.cookie if cookie is None else cookie},
+            max_size=None,
+            proxy=None,
+        )
+
+
+@pytest.fixture
+def open_page(web):
+    """Load a page through Django's test client; its socket is served by the real web server."""
+
+    def load(path: str, user=None) -> Page:
+        client = Client()
+        cookie = ""
+        if user is not None:
+            client.force_login(user)
+            cookie = f"sessionid={client.cookies['sessionid'].value}"
+        response = client.get(path)
+        assert response.status_code == 200, response
+        return Page(response.content.decode(), web, cookie)
+
+    return load

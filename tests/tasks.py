@@ -1,0 +1,129 @@
+"""Sample tasks for the tests."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from celery import shared_task
+from celery.exceptions import Ignore, Reject
+from celery.utils.log import get_task_logger
+
+from status.progress import JobCancelled, attach, log, plan, step, track
+
+task_logger = get_task_logger(__name__)
+
+
+def wait_for_file(path, seconds=60.0):
+    """Block until `path` exists: the test decides when a task goes on."""
+    deadline = time.monotonic() + seconds
+    while not Path(path).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(path)
+        time.sleep(0.01)
+
+
+@shared_task
+def add(x, y):
+    return {"sum": x + y}
+
+
+@shared_task
+def touch(path):
+    Path(path).touch()
+
+
+@shared_task
+def import_rows(count, gate=None):
+    plan({"Read": 1, "Import": 8, "Write": 1})
+    with step("Read", unit="bytes") as reading:
+        reading.update(1024, total=1024)
+    for number in track(range(count), "Import", unit="rows"):
+        if gate and number == count // 2:
+            log("half of %d", count)
+            task_logger.warning("careful now")
+            wait_for_file(gate)
+    with step("Write"):
+        attach("rows.txt", f"{count} rows\n")
+    return {"url": "/orders/", "label": "See the orders"}
+
+
+@shared_task
+def flood(count):
+    """Updates at full speed."""
+    counter = step("Flood", unit="updates")
+    for number in range(1, count + 1):
+        counter.update(number, total=count)
+
+
+@shared_task
+def pulse(count, pause_seconds):
+    """Updates at a given pace; the time of each stands in its log line's place, the step's unit."""
+    counter = step("Pulse")
+    for number in range(1, count + 1):
+        counter.update(number, total=count, unit=f"{time.time():.6f}")
+        time.sleep(pause_seconds)
+
+
+@shared_task
+def chatter(count):
+    for number in range(1, count + 1):
+        log("line %d", number)
+
+
+@shared_task
+def fail(text):
+    with step("Break"):
+        raise ValueError(text)
+
+
+@shared_task
+def until_cancelled(cleanup_path):
+    """Runs until it is cancelled, then cleans up."""
+    try:
+        for _ in track(range(10**9), "Wait"):
+            time.sleep(0.01)
+    except JobCancelled:
+        log("cleaning up")
+        Path(cleanup_path).touch()
+        raise
+
+
+@shared_task
+def deaf(gate):
+    """Reports nothing and so cannot be asked to stop."""
+    wait_for_file(gate)
+    return "done all the same"
+
+
+@shared_task
+def ignored():
+    raise Ignore("nothing to do")
+
+
+@shared_task
+def rejected():
+    raise Reject("not today", requeue=False)
+
+
+@shared_task(bind=True, max_retries=3)
+def third_time_lucky(self):
+    log("attempt of retry %d", self.request.retries)
+    if self.request.retries < 2:
+        raise self.retry(exc=ConnectionError("not yet"), countdown=0)
+    return "at last"
+
+
+@shared_task(soft_time_limit=1)
+def too_slow():
+    time.sleep(30)
+
+
+@shared_task
+def kill_yourself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task
+def unserialisable_result():
+    return "x" * 400_000
