@@ -16,9 +16,9 @@ from config.services import Service
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-# A stop may take ten seconds. Tasks first have time to end by themselves (an idle prefork pool takes three seconds
-# for that). Then the pool's are cancelled: Celery waits for CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT once more, and
-# then takes up to two seconds. Then whatever is left is killed. Valkey has the rest.
+# A stop may take ten seconds. Tasks first have time to end by themselves; an idle prefork pool needs three
+# seconds for that. Then the pool's tasks are cancelled: Celery waits CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT once
+# more, and then takes up to two seconds. Then whatever is left is killed. Valkey has the rest.
 SECONDS_TO_FINISH = 3.2
 SECONDS_TO_CANCEL = 5.3
 

@@ -131,9 +131,8 @@ def guess_encoding(cells: Sequence[bytes]) -> Encoding:
         if latin:
             return Encoding(name=_best_latin(latin, sample), guessed=True)
     if not matches:
-        raise BadCSV(
-            _("The encoding of the text cannot be recognised; save the file as UTF-8 and try again.")
-        )
+        # Reading it as UTF-8 will tell where the first byte is that does not fit.
+        return Encoding(name="utf-8")
     return Encoding(name=matches[0].encoding, guessed=True)
 
 

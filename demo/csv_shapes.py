@@ -101,7 +101,9 @@ SHAPES = (
         _matches(rf"[+-]?{_WHOLE}?\.\d{{1,40}}"),
         Form.DECIMAL,
         Decimal,
-        also=Shape(_matches(rf"[+-]?{_FIRST_GROUP}{_GROUP_BY_POINT}"), Form.DOTTED_INTEGER, _undotted_integer),
+        also=Shape(
+            _matches(rf"[+-]?{_FIRST_GROUP}{_GROUP_BY_POINT}"), Form.DOTTED_INTEGER, _undotted_integer
+        ),
     ),
     Shape(_matches(rf"[+-]?(?:{_WHOLE}(?:\.\d{{0,40}})?|\.\d{{1,40}}){_EXPONENT}"), Form.DECIMAL, Decimal),
     Shape(
@@ -112,7 +114,9 @@ SHAPES = (
     ),
     Shape(_matches(rf"{_IN_GROUPS_BY_COMMA}\.\d{{1,40}}"), Form.GROUPED_DECIMAL, _ungrouped_decimal),
     Shape(
-        _matches(rf"(?!{_IN_GROUPS_BY_COMMA}$)[+-]?(?:{_WHOLE}|{_FIRST_GROUP}{_GROUP_BY_POINT}{{1,12}}),\d{{1,40}}"),
+        _matches(
+            rf"(?!{_IN_GROUPS_BY_COMMA}$)[+-]?(?:{_WHOLE}|{_FIRST_GROUP}{_GROUP_BY_POINT}{{1,12}}),\d{{1,40}}"
+        ),
         Form.COMMA_DECIMAL,
         _decimal_with_comma,
     ),

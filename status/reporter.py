@@ -251,6 +251,10 @@ class Reporter:
     def _save_lines(self, watch: Watch) -> bool:
         """Write the lines that are not in the table yet; whether they are now."""
         _take_lines(watch)
+        if watch.live.dropped:
+            dropped, watch.live.dropped = watch.live.dropped, 0
+            watch.live.add_line(logging.WARNING, _("%d lines could not be kept.") % dropped)
+            _take_lines(watch)
         if not watch.unsaved:
             return True
         lines = list(watch.unsaved)
@@ -261,9 +265,6 @@ class Reporter:
             return False
         for _line in lines:
             watch.unsaved.popleft()
-        if watch.live.dropped:
-            dropped, watch.live.dropped = watch.live.dropped, 0
-            watch.live.add_line(logging.WARNING, _("%d lines could not be kept.") % dropped)
         return True
 
     def _cancel(self, job_id: UUID, at: datetime | None) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import template
+from django.template.defaultfilters import filesizeformat
 from django.template.loader import get_template
 from django.utils import timezone, translation
 from django.utils.formats import number_format
@@ -14,10 +15,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from status import access, conf, rendering
+from status.events import Step
 from status.models import Job
 from status.regions import Kind, Region, Subject, View, region_id
 from status.rendering import Shown
 from status.routing import PAGE_PATH
+from status.states import LIVE, State
 
 register = template.Library()
 
@@ -212,3 +215,53 @@ def new_jobs(count: int) -> str:
     if count >= rendering.MOST_COUNTED:
         return _("%d+ new jobs") % rendering.MOST_COUNTED
     return ngettext("%d new job", "%d new jobs", count) % count
+
+
+@register.filter
+def phase(job: Job) -> str:
+    """What a job is at, in a few words: "Step 2 of 5: Profile", "Stopped at step 2 of 5: Profile"."""
+    if job.state == State.QUEUED:
+        return _("Waiting for a worker")
+    if job.state == State.SUCCEEDED:
+        return _("Finished")
+    place = _place(job)
+    if job.state in LIVE:
+        return place or job.get_state_display()
+    return _("Stopped at %s") % place if place else _("Stopped before it began")
+
+
+def _place(job: Job) -> str:
+    step = job.step
+    if step is None:
+        return ""
+    name = f"{step.name} › {step.detail}" if step.detail else step.name
+    count = len(job.step_list)
+    if count == 1:
+        return name
+    return _("Step %(number)d of %(count)d: %(name)s") % {
+        "number": job.step_number,
+        "count": count,
+        "name": name,
+    }
+
+
+@register.filter
+def counted(step: Step | None) -> str:
+    """What a step has counted: "1,204 / 5,000 rows", "1,204 rows", "1.2 MB / 200.0 MB"; empty for nothing."""
+    if step is None or (not step.current and step.total is None):
+        return ""
+    numbers = [step.current] if step.total is None else [step.current, step.total]
+    if step.unit == "bytes":
+        return " / ".join(filesizeformat(number) for number in numbers)
+    return f"{' / '.join(amount(number) for number in numbers)} {step.unit}".rstrip()
+
+
+@register.filter
+def speed(job: Job) -> str:
+    """How fast a job counts: "1,204 rows/s", "3.5/s", "1.2 MB/s"; empty unless it runs."""
+    if job.rate is None or job.state != State.RUNNING:
+        return ""
+    unit = job.step.unit if job.step else ""
+    if unit == "bytes":
+        return _("%s/s") % filesizeformat(job.rate)
+    return _("%s/s") % f"{rate(job.rate)} {unit}".rstrip()
