@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIPENV_INSTALLED := .venv/.pipenv-$(PIPENV_VERSION)
 
 # Whatever environment is active outside, packages go to .venv.
-PIPENV := PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_PIPFILE='$(CURDIR)/Pipfile' \
+PIPENV := PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_PIPFILE='$(CURDIR)/Pipfile' PIPENV_PYTHON= \
 	PIPENV_NOSPIN=1 PIPENV_VERBOSITY=-1 $(BIN)/python -m pipenv
 
 CSS := static/status/status.css

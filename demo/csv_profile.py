@@ -6,7 +6,7 @@ too many, the buffer is absorbed into sketches and emptied, again and again.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -15,7 +15,10 @@ from heapq import nsmallest
 from django.utils.translation import ngettext
 
 from demo.column_types import ColumnType, ColumnTypes, Verdict
+from demo.csv_source import CSVSource
+from demo.csv_text import ignore_progress
 from demo.csv_values import NULLS
+from demo.ragged_rows import RaggedRows
 from demo.sketches import MAX_VALUE_CHARS, DistinctSketch, Frequency, FrequentSketch, shortened
 
 Extreme = int | Decimal | date | str
@@ -26,7 +29,7 @@ MOST_FREQUENT = 5
 _LEAST_EXACT_DISTINCT = 200
 _BUFFERED_VALUES = 400_000
 _BUFFERED_CHARS = 16 * 1024 * 1024
-_BATCHES_BETWEEN_CHECKS = 8
+_BYTES_BETWEEN_CHECKS = 8 * 1024 * 1024
 _SKETCH_SIZE = 1_024
 
 
@@ -209,26 +212,22 @@ class TableProfiler:
         self.exact = max(_LEAST_EXACT_DISTINCT, min(EXACT_DISTINCT, _BUFFERED_VALUES // len(names)))
         """Up to how many distinct values of a column are counted exactly."""
         self._columns = [ColumnProfiler(name, exact=self.exact, prefer_comma=prefer_comma) for name in names]
-        self._batches = 0
 
     def add(self, rows: Sequence[Sequence[str]]) -> None:
         """Take note of the next rows.
 
         Args:
-            rows: at least one, each with a field for every column; a few megabytes at most.
+            rows: at least one, each with a field for every column; a few megabytes at most, with `shrink` after every few of them.
         """
         for column, values in zip(self._columns, zip(*rows, strict=True), strict=True):
             column.add(values)
-        self._batches += 1
-        if self._batches % _BATCHES_BETWEEN_CHECKS == 0:
-            self._shrink()
 
     def profiles(self) -> list[ColumnProfile]:
         """What the columns hold, in their order. Nothing can be added afterwards."""
         return [column.profile() for column in self._columns]
 
-    def _shrink(self) -> None:
-        """Absorb the largest buffers if long values make them take too much memory."""
+    def shrink(self) -> None:
+        """Absorb the largest buffers if long values make them take too much memory; due every few megabytes."""
         sizes = [(column.buffered_chars, column) for column in self._columns]
         excess = sum(size for size, _column in sizes) - _BUFFERED_CHARS
         for size, column in sorted(sizes, key=lambda entry: -entry[0]):
@@ -236,6 +235,38 @@ class TableProfiler:
                 return
             column.absorb()
             excess -= size
+
+
+def profile_table(
+    source: CSVSource, ragged: RaggedRows, on_rows: Callable[[int], None] = ignore_progress
+) -> list[ColumnProfile]:
+    """Profile a CSV file.
+
+    Args:
+        source: the file.
+        ragged: notes the rows with too few or too many fields. What they lack counts as missing, and what they
+            have too much is left out.
+        on_rows: called with the number of rows profiled so far, every some hundred rows.
+
+    Returns:
+        What the columns hold, in their order.
+
+    Raises:
+        BadCSV: the file cannot be read to its end.
+
+    Example:
+        >>> columns = profile_table(source, RaggedRows(width=len(source.header.names)))
+    """
+    table = TableProfiler(source.header.names, prefer_comma=source.dialect.delimiter == ";")
+    rows = checked = 0
+    for batch in source.batches(ragged):
+        table.add(batch)
+        if source.position - checked >= _BYTES_BETWEEN_CHECKS:
+            table.shrink()
+            checked = source.position
+        rows += len(batch)
+        on_rows(rows)
+    return table.profiles()
 
 
 def _ranked(counts: Mapping[str, int]) -> Iterator[Frequency]:

@@ -1,79 +1,99 @@
-"""The records of a CSV file one by one, with the line each ends in."""
+"""The records of a CSV file, with the line each begins in."""
 
 import csv
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from dataclasses import dataclass
+from itertools import accumulate, chain, islice
 
 from django.utils.translation import gettext as _
 
 from demo.bad_csv import BadCSV
 from demo.csv_dialect import END_MARK, Dialect
-from demo.csv_text import CSVText, split_lines
+from demo.csv_text import CSVText, count_lines
 
 MAX_FIELD_CHARS = 1_000_000
+BATCH_BYTES = 4 * 1024 * 1024
+
+# After so many records the time has come to look how much was read. One by one would cost a third more.
+_STRIDE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Some records in a row; a blank line is a record without fields."""
+
+    line: int
+    """The line the first of them begins in, from 1."""
+    records: list[list[str]]
+
+    def lines(self) -> Iterator[int]:
+        """The line each record begins in."""
+        lengths = (1 + sum(map(count_lines, record)) for record in self.records)
+        return accumulate(lengths, initial=self.line)
 
 
 class Records:
-    """The records of one pass over a file; blank lines are skipped and counted.
+    """The records of one pass over a file.
 
     Args:
         text: the pass.
         dialect: how fields are separated and quoted.
         lines: what `text` yields, if some of it was taken already; no quote may be open there.
 
-    Raises:
-        BadCSV: a quote is never closed, or a field or record is too long.
-
     Example:
-        >>> for record in (records := Records(CSVText(open_stream, encoding), dialect)):
-        ...     print(records.line, record)
+        >>> for batch in Records(CSVText(open_stream, encoding), dialect).batches(2_000):
+        ...     print(batch.line, len(batch.records))
     """
 
     def __init__(self, text: CSVText, dialect: Dialect, lines: Iterable[str] | None = None) -> None:
         self._text = text
         self._dialect = dialect
+        self._line = text.line
         self._ended = False
-        self._first_line = text.line - 1
         if lines is None:
-            lines = chain.from_iterable(map(split_lines, text.pieces()))
+            lines = chain.from_iterable(text.blocks())
             if dialect.separator_line:
                 lines = islice(lines, 1, None)
-                self._first_line += 1
+                self._line += 1
         self._lines = lines
-        self.before = self.line = self._first_line
-        """The last lines of the record before this one, and of this one."""
-        self.blank = 0
-        """Lines without a character so far."""
 
     def __iter__(self) -> Iterator[list[str]]:
+        """One by one, without blank lines."""
+        return (record for batch in self.batches(_STRIDE) for record in batch.records if record)
+
+    def batches(self, most: int) -> Iterator[RecordBatch]:
+        """In batches of about `most` records, fewer if they are longer than 4 MB together.
+
+        Raises:
+            BadCSV: a quote is never closed, or a field or record is too long; or as `CSVText.blocks`.
+        """
         csv.field_size_limit(MAX_FIELD_CHARS)  # One for the whole process, and everywhere the same.
         reader = csv.reader(chain(self._lines, self._end()), **self._dialect.options())
-        text = self._text
-        try:
-            for row in reader:
-                if self._ended:
-                    if row == [END_MARK]:
-                        return
-                    raise self._unclosed()
-                self.before = self.line
-                self.line = reader.line_num + self._first_line
-                text.mark = text.position
-                if row:
-                    yield row
-                else:
-                    self.blank += 1
-        except csv.Error as error:
-            raise self._unclosed() from error
+        text, first = self._text, self._line
+        while not self._ended:
+            line = first + reader.line_num
+            records: list[list[str]] = []
+            stop = text.position + BATCH_BYTES
+            try:
+                while not self._ended and len(records) < most and text.position < stop:
+                    records += islice(reader, _STRIDE)
+                    text.mark = text.position
+            except csv.Error as error:
+                raise self._unclosed(RecordBatch(line, records)) from error
+            if self._ended and records.pop() != [END_MARK]:
+                raise self._unclosed(RecordBatch(line, records))
+            yield RecordBatch(line, records)
 
     def _end(self) -> Iterator[str]:
         self._ended = True
         yield END_MARK
 
-    def _unclosed(self) -> BadCSV:
+    def _unclosed(self, read: RecordBatch) -> BadCSV:
+        *_begins, line = read.lines()
         return BadCSV(
             _(
-                "The record in line %(line)d has no end: a quote (%(quote)s) is opened there and never closed;"
-                " close or double it, and try again."
+                "The record in line %(line)d has no end: a quote (%(quote)s) opened there is never closed;"
+                " close or double it and try again."
             )
-            % {"line": self.line + 1, "quote": self._dialect.quote}
+            % {"line": line, "quote": self._dialect.quote}
         )

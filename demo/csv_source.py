@@ -10,14 +10,13 @@ from demo.bad_csv import HEAD_BYTES, Opener, refuse_foreign
 from demo.csv_dialect import Dialect, detect_dialect
 from demo.csv_encoding import Encoding, detect_encoding, marked_encoding
 from demo.csv_header import Header, find_header
-from demo.csv_records import Records
+from demo.csv_records import RecordBatch, Records
 from demo.csv_text import CSVText, ignore_progress, split_lines
 from demo.ragged_rows import RaggedRows
 
 _SAMPLE_CHARS = 64 * 1024
-_BATCH_ROWS = 2_000
+_BATCH_ROWS = 500
 _BATCH_CELLS = 200_000
-_BATCH_BYTES = 4 * 1024 * 1024
 
 
 def check_head(head: bytes, *, complete: bool) -> None:
@@ -62,6 +61,8 @@ class CSVSource:
         self.header = header
         self.blank_lines = 0
         """Lines without a character, which are no rows; known after `count_rows`."""
+        self.position = 0
+        """Bytes read so far by `batches`."""
 
     @classmethod
     def detect(cls, open_stream: Opener) -> Self:
@@ -79,8 +80,8 @@ class CSVSource:
         with closing(open_stream()) as stream:
             refuse_foreign(stream.read(HEAD_BYTES))
         encoding = detect_encoding(open_stream)
-        piece = next(CSVText(open_stream, encoding).pieces(), "")
-        dialect = detect_dialect(piece[:_SAMPLE_CHARS], complete=len(piece) < _SAMPLE_CHARS)
+        sample = "".join(next(CSVText(open_stream, encoding).blocks()))
+        dialect = detect_dialect(sample[:_SAMPLE_CHARS], complete=len(sample) < _SAMPLE_CHARS)
         header = find_header(Records(CSVText(open_stream, encoding), dialect))
         return cls(open_stream, encoding, dialect, header)
 
@@ -97,19 +98,14 @@ class CSVSource:
             BadCSV: bytes do not fit the encoding, or a quote is never closed.
         """
         text = CSVText(self._open_stream, self.encoding, on_read)
-        pieces = text.pieces()
+        blocks = text.blocks()
         count = -self.header.records - self.dialect.separator_line
         self.blank_lines = 0
-        for piece in pieces:
-            lines = split_lines(piece)
-            if self._may_span_lines(piece):
+        for lines in blocks:
+            if self._may_span_lines(lines):
                 # From here on a record may be longer than a line; no quote is open yet.
-                records = Records(
-                    text, self.dialect, chain(lines, chain.from_iterable(map(split_lines, pieces)))
-                )
-                count += sum(1 for _record in records)
-                self.blank_lines += records.blank
-                return count
+                records = Records(text, self.dialect, chain(lines, chain.from_iterable(blocks)))
+                return count + sum(map(self._count_filled, records.batches(_BATCH_ROWS)))
             blank = sum(map(lines.count, ("\n", "\r\n", "\r")))
             self.blank_lines += blank
             count += len(lines) - blank
@@ -123,26 +119,33 @@ class CSVSource:
             ragged: notes the rows with too few or too many fields, and makes them fit.
 
         Yields:
-            At most 2,000 rows, and not much more than 4 MB of them, each with one field per column.
+            Some hundred rows, and not much more than 4 MB of them, each with one field per column.
 
         Raises:
             BadCSV: as `count_rows`.
         """
         text = CSVText(self._open_stream, self.encoding)
         records = Records(text, self.dialect)
-        width = len(self.header.names)
-        most = max(1, min(_BATCH_ROWS, _BATCH_CELLS // width))
-        rows: list[list[str]] = []
-        stop = _BATCH_BYTES
-        for row in islice(records, self.header.records, None):
-            rows.append(row if len(row) == width else ragged.fit(row, records.before + 1))
-            if len(rows) >= most or text.position > stop:
+        most = max(1, min(_BATCH_ROWS, _BATCH_CELLS // ragged.width))
+        skip = self.header.records
+        for batch in records.batches(most):
+            rows = batch.records
+            self.position = text.position
+            if skip or set(map(len, rows)) != {ragged.width}:
+                pairs = [pair for pair in zip(rows, batch.lines(), strict=False) if pair[0]]
+                rows = [self._fitted(row, line, ragged) for row, line in pairs[skip:]]
+                skip = max(0, skip - len(pairs))
+            if rows:
                 yield rows
-                rows = []
-                stop = text.position + _BATCH_BYTES
-        if rows:
-            yield rows
 
-    def _may_span_lines(self, piece: str) -> bool:
-        quote = self.dialect.quote
-        return bool(quote) and (quote in piece or (self.dialect.backslash and "\\" in piece))
+    def _may_span_lines(self, lines: list[str]) -> bool:
+        marks = f"{self.dialect.quote}\\" if self.dialect.backslash else self.dialect.quote
+        return any(mark in line for mark in marks for line in lines)
+
+    def _count_filled(self, batch: RecordBatch) -> int:
+        filled = sum(map(bool, batch.records))
+        self.blank_lines += len(batch.records) - filled
+        return filled
+
+    def _fitted(self, row: list[str], line: int, ragged: RaggedRows) -> list[str]:
+        return row if len(row) == ragged.width else ragged.fit(row, line)

@@ -1,4 +1,4 @@
-"""The bytes of a file as a stream of text that ends every piece at the end of a line."""
+"""The bytes of a file as a stream of lines, some thousands at a time."""
 
 import codecs
 import io
@@ -13,19 +13,24 @@ from demo.csv_encoding import BLOCK_BYTES, Encoding
 MAX_LINE_CHARS = 4 * 1024 * 1024
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 
+# What str.splitlines() takes for the end of a line as well, though no CSV file means it so.
+_OTHER_LINE_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+
 
 def ignore_progress(position: int) -> None:
     """For whoever does not want to know how far the reading is."""
 
 
-def split_lines(piece: str) -> list[str]:
-    """The lines of `piece` with their ends, which may be any of LF, CR LF and CR.
+def split_lines(text: str) -> list[str]:
+    """The lines of `text` with their ends, which may be any of LF, CR LF and CR.
 
     Example:
         >>> split_lines("a\\r\\nb")
         ['a\\r\\n', 'b']
     """
-    return list(io.StringIO(piece, newline=""))
+    if any(mark in text for mark in _OTHER_LINE_ENDS):
+        return list(io.StringIO(text, newline=""))
+    return text.splitlines(keepends=True)
 
 
 def count_lines(text: str) -> int:
@@ -47,8 +52,8 @@ class CSVText:
         on_read: called with the position after every block of 256 KB; it may raise to end the pass.
 
     Example:
-        >>> for piece in CSVText(open_stream, Encoding(name="utf-8")).pieces():
-        ...     lines = split_lines(piece)
+        >>> for lines in CSVText(open_stream, Encoding(name="utf-8")).blocks():
+        ...     print(len(lines))
     """
 
     def __init__(
@@ -61,15 +66,15 @@ class CSVText:
         self.position = 0
         """Bytes read so far."""
         self.mark = 0
-        """The position when the last record was complete; whoever puts records together moves it on."""
+        """A position that is at most a few records behind; whoever puts records together moves it on."""
         self.line = 1
-        """Number of the first line of the next piece."""
+        """The number of the first line that was not handed out yet."""
 
-    def pieces(self) -> Iterator[str]:
-        """Pieces of text that end with a line end, except for the last one, which may lack it.
+    def blocks(self) -> Iterator[list[str]]:
+        """The lines of one block of the file after the other.
 
         Raises:
-            BadCSV: bytes do not fit the encoding; a NUL; a line or the file is too long.
+            BadCSV: bytes do not fit the encoding; a NUL; a line, a record or the file is too long.
         """
         rest = ""
         with closing(self._open_stream()) as stream:
@@ -77,17 +82,18 @@ class CSVText:
             while block := stream.read(BLOCK_BYTES):
                 text = rest + self._decode(block)
                 self._advance(len(block))
-                # A lone carriage return at the end may be the first half of a line end.
+                # A carriage return at the end may be the first half of a line end.
                 cut = max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
                 rest = text[cut:]
                 if len(rest) > MAX_LINE_CHARS:
                     raise self._too_long()
-                if cut:
-                    yield text[:cut]
-                    self.line += count_lines(text[:cut])
-        rest += self._decode(b"", final=True)
-        if rest:
-            yield rest
+                yield self._lines(text[:cut])
+        yield self._lines(rest + self._decode(b"", final=True))
+
+    def _lines(self, text: str) -> list[str]:
+        lines = split_lines(text)
+        self.line += len(lines)
+        return lines
 
     def _advance(self, size: int) -> None:
         self.position += size
@@ -125,6 +131,6 @@ class CSVText:
 
     def _too_long(self) -> BadCSV:
         return BadCSV(
-            _("The record before line %(line)d is too long; check for a quote that is never closed.")
-            % {"line": self.line + 1}
+            _("The record before line %(line)d is too long; look for a quote that is never closed.")
+            % {"line": self.line}
         )

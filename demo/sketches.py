@@ -130,6 +130,9 @@ class FrequentSketch:
     def _reduced(self, counts: Mapping[str, int]) -> dict[str, int]:
         if len(counts) <= self.size:
             return dict(counts)
-        taken = sorted(counts.values(), reverse=True)[self.size]
+        ranked = sorted(counts.values(), reverse=True)
+        taken = ranked[self.size]
         self.error += taken
+        if taken == ranked[0]:
+            return {}
         return {value: count - taken for value, count in counts.items() if count > taken}

@@ -71,14 +71,15 @@ def known_names() -> set[str]:
 def current() -> Conf:
     """The settings in force.
 
-    Unknown keys are left to the system check `status.E001`, so that a typing error stops `manage.py check`
+    What is wrong with them is left to the system check `status.E001`, so that a typing error stops `manage.py check`
     and not a worker.
 
     >>> current().beat_seconds
     10.0
     """
-    given: dict[str, Any] = getattr(settings, "STATUS", {})
-    values = {name.lower(): value for name, value in given.items() if name in known_names()}
+    given = getattr(settings, "STATUS", {})
+    pairs = given.items() if isinstance(given, dict) else ()
+    values: dict[str, Any] = {name.lower(): value for name, value in pairs if name in known_names()}
     for name in ("loggers", "public_topics"):
         if name in values:
             values[name] = tuple(values[name])

@@ -1,0 +1,454 @@
+"""The hub in this process, with real Redis and a real database; the sockets are stand-ins that can be slow."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from status import access, channel
+from status.broadcast import broadcast
+from status.events import JobEvent, Line, ListEvent, LogoutEvent, Step
+from status.hub import Connection
+from status.hub.core import Hub
+from status.models import Job, LogLine
+from status.regions import Region, Subject, View
+from status.states import State
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BADGE = "status/partials/badge.html"
+PROGRESS = "status/partials/progress.html"
+LINES = "status/partials/log_lines.html"
+CURRENT = "status/partials/current_status.html"
+NEW = "status/partials/new_jobs.html"
+
+
+@dataclass(eq=False)
+class Socket:
+    """What a browser would have received."""
+
+    user: object
+    view: View
+    frames: list[str] = field(default_factory=list)
+    closed: int | None = None
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, text):
+        await self.gate.wait()
+        self.frames.append(text)
+
+    async def close(self, code):
+        self.closed = code
+
+    @property
+    def text(self):
+        return "".join(self.frames)
+
+    def last(self, region_id):
+        """What a region's element holds after all frames."""
+        found = re.findall(rf'<(\w+) id="{region_id}" hx-swap-oob="innerHTML">(.*?)</\1>(?=<|$)', self.text, re.S)
+        return found[-1][1] if found else None
+
+    def log(self):
+        """The log's lines, as htmx would put them together."""
+        lines = []
+        for frame in self.frames:
+            for block, appended in re.findall(
+                r'<ol id="log" hx-swap-oob="innerHTML">(.*?)</ol>|<ol hx-swap-oob="beforeend:#log">(.*?)</ol>', frame, re.S
+            ):
+                lines = lines if appended else []
+                lines += re.findall(r"\bline \d+", block or appended)
+        return lines
+
+
+async def until(condition, seconds=10.0):
+    """Await `condition` becoming true."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def job(alice):
+    return Job.objects.create(task="t", title="T", owner=alice, state=State.RUNNING, seq=1)
+
+
+@pytest.fixture
+async def hub():
+    hub = Hub()
+    yield hub
+    await hub.stop()
+    await channel.get_layer().flush()
+
+
+def view_of(user, *regions, language="en"):
+    return View(user=access.user_key(user), language=language, timezone="UTC", regions=regions)
+
+
+async def open_socket(hub, user, *regions, slow=False, **look):
+    socket = Socket(user, view_of(user, *regions, **look))
+    if not slow:
+        socket.gate.set()
+    connection = Connection(
+        send=socket.send, close=socket.close, user=socket.view.user, session=f"session of {socket.view.user}"
+    )
+    socket.connection = connection
+    await hub.attach(connection, socket.view, user)
+    if not slow:
+        await until(lambda: socket.frames)
+    return socket
+
+
+def badge(job, id_="badge"):
+    return Region(Subject.job(job.pk), BADGE, id_, "span")
+
+
+def progress(job, id_="progress"):
+    return Region(Subject.job(job.pk), PROGRESS, id_)
+
+
+def log_region(job):
+    return Region(Subject.job(job.pk), LINES, "log", "ol", True)
+
+
+def event(job, seq, **changes):
+    return replace(job.event(), seq=seq, **changes)
+
+
+def at(job, seq, current, total=1000):
+    step = Step(name="Import", state="running", current=current, total=total)
+    return event(job, seq, steps=(step,), progress=current / total)
+
+
+def lines(first, last):
+    now = timezone.now()
+    return tuple(
+        Line(number=n, attempt=1, at=now, level=20, text=f"line {n}") for n in range(first, last + 1)
+    )
+
+
+async def save_lines(job, first, last):
+    rows = [
+        LogLine(job=job, attempt=1, number=line.number, at=line.at, level=20, text=line.text)
+        for line in lines(first, last)
+    ]
+    await LogLine.objects.abulk_create(rows)
+
+
+async def test_connecting_sends_one_frame_with_every_region(hub, alice, job):
+    socket = await open_socket(hub, alice, badge(job), progress(job), badge(job, "badge-2"))
+    [frame] = socket.frames
+    for region in ("badge", "progress", "badge-2"):
+        assert f'id="{region}" hx-swap-oob="innerHTML"' in frame
+    assert 'id="live-beat"' in frame
+    assert 'data-job-state="running"' in frame
+
+
+async def test_an_event_changes_what_it_touches_and_nothing_else(hub, alice, job):
+    socket = await open_socket(hub, alice, badge(job), progress(job))
+    channel.publish(at(job, 2, 430))
+    await until(lambda: len(socket.frames) == 2)
+    assert 'value="0.43"' in socket.frames[1] or "43" in socket.frames[1]
+    assert 'id="progress"' in socket.frames[1]
+    assert 'id="badge"' not in socket.frames[1]
+
+
+async def test_a_flood_is_conflated_and_ends_at_the_newest(hub, alice, job):
+    socket = await open_socket(hub, alice, progress(job))
+    for seq in range(2, 1002):
+        hub._accept_job(at(job, seq, seq - 1))
+        if seq % 100 == 0:
+            await asyncio.sleep(0)
+    await until(lambda: "1,000" in (socket.last("progress") or ""))
+    assert len(socket.frames) <= 6
+
+
+async def test_an_older_event_is_ignored(hub, alice, job):
+    socket = await open_socket(hub, alice, progress(job))
+    hub._accept_job(at(job, 9, 900))
+    hub._accept_job(at(job, 3, 300))
+    hub._accept_job(at(job, 10, 910))
+    await until(lambda: "910" in socket.text)
+    assert "300" not in socket.text
+
+
+async def test_a_state_change_waits_for_nobody(hub, alice, job, settings):
+    settings.STATUS = {"FRAME_SECONDS": 30}
+    socket = await open_socket(hub, alice, badge(job), progress(job))
+    hub._accept_job(at(job, 2, 10))
+    await until(lambda: len(socket.frames) == 2)
+    hub._accept_job(at(job, 3, 20))
+    await Job.objects.filter(pk=job.pk).aupdate(state=State.SUCCEEDED, seq=4)
+    hub._accept_job(event(job, 4, state=State.SUCCEEDED))
+    await until(lambda: 'data-job-state="succeeded"' in socket.text)
+
+
+async def test_equal_html_is_not_sent_again(hub, alice, job):
+    socket = await open_socket(hub, alice, badge(job))
+    hub._accept_job(at(job, 2, 10))
+    hub._accept_job(event(job, 3, cancel_requested_at=timezone.now()))
+    await until(lambda: "data-cancelling" in socket.text)
+    assert len(socket.frames) == 2
+
+
+async def test_many_who_watch_share_one_rendering(hub, alice, operator, job, monkeypatch):
+    from status.hub import painting
+
+    rendered = []
+    real = painting.render
+    monkeypatch.setattr(painting, "render", lambda region, shown: rendered.append(region.id) or real(region, shown))
+    sockets = [await open_socket(hub, user, progress(job)) for user in (alice, operator) for _ in range(5)]
+    assert len(hub._lives) == 1
+    rendered.clear()
+    hub._accept_job(at(job, 2, 10))
+    for socket in sockets:
+        await until(lambda socket=socket: len(socket.frames) == 2)
+    assert rendered == ["progress"]
+
+
+async def test_languages_are_kept_apart(hub, alice, job):
+    await open_socket(hub, alice, badge(job))
+    await open_socket(hub, alice, badge(job), language="de")
+    assert len(hub._lives) == 2
+
+
+async def test_a_stalled_reader_holds_nobody_and_gets_the_newest(hub, alice, job):
+    stalled = await open_socket(hub, alice, progress(job), slow=True)
+    quick = await open_socket(hub, alice, progress(job))
+    for seq in range(2, 60):
+        hub._accept_job(at(job, seq, seq))
+        await asyncio.sleep(0.005)
+    await until(lambda: "59" in (quick.last("progress") or ""))
+    assert stalled.frames == []
+    stalled.gate.set()
+    await until(lambda: "59" in (stalled.last("progress") or ""))
+    assert len(stalled.frames) <= 2
+
+
+async def test_a_lost_message_is_repaired_from_the_rows(hub, alice, job, settings):
+    settings.STATUS = {"REPAIR_SECONDS": 0.05}
+    socket = await open_socket(hub, alice, badge(job))
+    await Job.objects.filter(pk=job.pk).aupdate(state=State.FAILED, seq=2, error="boom")
+    await until(lambda: 'data-job-state="failed"' in socket.text)
+
+
+async def test_repair_is_one_query_for_all_jobs(hub, alice, django_assert_num_queries):
+    from status.hub.painting import read_events
+
+    jobs = [await Job.objects.acreate(task="t", title=str(n), owner=alice) for n in range(20)]
+
+    def read():
+        with django_assert_num_queries(1):
+            return read_events([job.pk for job in jobs], [])
+
+    assert len(await sync_to_async(read)()) == 20
+
+
+async def test_what_happens_between_join_and_read_is_not_missed(hub, alice, job, monkeypatch):
+    """An event that comes while the row is being read is newer than the row."""
+    real = hub._read
+
+    async def slow_read(entries):
+        await real(entries)
+        channel.publish(at(job, 5, 550))
+        await until(lambda: entries[0].event.seq == 5)
+
+    monkeypatch.setattr(hub, "_read", slow_read)
+    socket = await open_socket(hub, alice, progress(job))
+    assert "550" in socket.frames[0]
+
+
+async def test_a_result_is_read_with_the_ending(hub, alice, job):
+    region = Region(Subject.job(job.pk), "status/partials/result.html", "result")
+    socket = await open_socket(hub, alice, region)
+    await Job.objects.filter(pk=job.pk).aupdate(
+        state=State.SUCCEEDED, seq=2, result={"url": "/orders/", "label": "See the orders"}
+    )
+    hub._accept_job(event(job, 2, state=State.SUCCEEDED))
+    await until(lambda: "See the orders" in socket.text)
+
+
+async def test_topics_show_their_retained_value_and_change(hub, alice):
+    await sync_to_async(broadcast)("site-status", {"status": "RUNNING"})
+    socket = await open_socket(hub, alice, Region(Subject.topic("site-status"), CURRENT, "now", "span"))
+    assert "RUNNING" in socket.frames[0]
+    await sync_to_async(broadcast)("site-status", {"status": "IDLE"})
+    await until(lambda: "IDLE" in socket.text)
+
+
+async def test_a_lost_broadcast_is_repaired(hub, alice, settings, monkeypatch):
+    settings.STATUS = {"REPAIR_SECONDS": 0.05}
+    socket = await open_socket(hub, alice, Region(Subject.topic("site-status"), CURRENT, "now", "span"))
+    with monkeypatch.context() as patch:
+        patch.setattr(channel, "publish", lambda *events: None)
+        await sync_to_async(broadcast)("site-status", {"status": "IDLE"})
+    await until(lambda: "IDLE" in socket.text)
+
+
+async def test_new_jobs_are_announced(hub, alice, bob):
+    since = timezone.now() - timedelta(seconds=1)
+    region = Region(Subject.new_jobs(str(alice.pk), since), NEW, "new")
+    socket = await open_socket(hub, alice, region)
+    for owner in (alice, bob, alice):
+        await Job.objects.acreate(task="t", title="T", owner=owner)
+    channel.publish(ListEvent(scope=str(alice.pk)))
+    await until(lambda: "2 new jobs" in socket.text)
+
+
+async def test_log_lines_are_appended_once_and_in_order(hub, alice, job):
+    await save_lines(job, 1, 3)
+    await Job.objects.filter(pk=job.pk).aupdate(line_count=3)
+    socket = await open_socket(hub, alice, log_region(job))
+    assert socket.log() == ["line 1", "line 2", "line 3"]
+    hub._accept_job(event(job, 2, line_count=5, lines=lines(4, 5)))
+    hub._accept_job(event(job, 2, line_count=5, lines=lines(4, 5)))
+    hub._accept_job(event(job, 3, line_count=6, lines=lines(6, 6)))
+    await until(lambda: len(socket.log()) >= 6)
+    assert socket.log() == [f"line {n}" for n in range(1, 7)]
+    assert 'hx-swap-oob="beforeend:#log"' in socket.frames[-1]
+
+
+async def test_a_gap_in_the_log_is_filled_from_the_table(hub, alice, job):
+    socket = await open_socket(hub, alice, log_region(job))
+    await save_lines(job, 1, 8)
+    hub._accept_job(event(job, 3, line_count=8, lines=lines(7, 8)))
+    await until(lambda: len(socket.log()) == 8)
+    assert socket.log() == [f"line {n}" for n in range(1, 9)]
+
+
+async def test_lines_not_yet_in_the_table_come_with_a_repair(hub, alice, job, settings):
+    settings.STATUS = {"REPAIR_SECONDS": 0.05}
+    socket = await open_socket(hub, alice, log_region(job))
+    hub._accept_job(event(job, 3, line_count=4, lines=()))
+    await save_lines(job, 1, 4)
+    await until(lambda: len(socket.log()) == 4)
+    assert socket.log() == [f"line {n}" for n in range(1, 5)]
+
+
+async def test_a_stalled_reader_misses_no_line(hub, alice, job):
+    stalled = await open_socket(hub, alice, log_region(job), slow=True)
+    other = await open_socket(hub, alice, log_region(job))
+    for number in range(1, 41):
+        hub._accept_job(event(job, number + 1, line_count=number, lines=lines(number, number)))
+        if number % 5 == 0:
+            await until(lambda number=number: len(other.log()) == number)
+    stalled.gate.set()
+    await until(lambda: len(stalled.log()) == 40)
+    assert stalled.log() == other.log() == [f"line {n}" for n in range(1, 41)]
+
+
+async def test_a_second_page_of_the_same_job_gets_the_whole_tail(hub, alice, job):
+    first = await open_socket(hub, alice, log_region(job))
+    hub._accept_job(event(job, 2, line_count=2, lines=lines(1, 2)))
+    await until(lambda: len(first.log()) == 2)
+    second = await open_socket(hub, alice, log_region(job), badge(job))
+    assert second.log() == ["line 1", "line 2"]
+    hub._accept_job(event(job, 3, line_count=3, lines=lines(3, 3)))
+    await until(lambda: len(second.log()) == 3 == len(first.log()))
+
+
+async def test_a_long_log_is_trimmed_on_the_page(hub, alice, job, settings):
+    settings.STATUS = {"LOG_TAIL": 5}
+    socket = await open_socket(hub, alice, log_region(job))
+    for number in range(1, 41):
+        hub._accept_job(event(job, number + 1, line_count=number, lines=lines(number, number)))
+        await asyncio.sleep(0.003)
+    await until(lambda: socket.log() and socket.log()[-1] == "line 40")
+    assert len(socket.log()) <= 20
+    assert socket.log() == [f"line {n}" for n in range(41 - len(socket.log()), 41)]
+
+
+async def test_someone_elses_job_is_denied_and_nothing_stays_behind(hub, bob, job):
+    with pytest.raises(access.Denied):
+        await open_socket(hub, bob, badge(job))
+    assert hub._lives == {}
+    assert hub._entries == {}
+    assert hub._users == {}
+
+
+async def test_leaving_frees_everything(hub, alice, job):
+    sockets = [await open_socket(hub, alice, badge(job)) for _ in range(3)]
+    for socket in sockets:
+        await hub.detach(socket.connection, socket.view)
+    assert (hub._lives, hub._entries, hub._users) == ({}, {}, {})
+    again = await open_socket(hub, alice, badge(job))
+    channel.publish(event(job, 7, cancel_requested_at=timezone.now()))
+    await until(lambda: "data-cancelling" in again.text)
+
+
+async def test_the_beat_goes_on(hub, alice, job, settings):
+    settings.STATUS = {"BEAT_SECONDS": 0.05}
+    socket = await open_socket(hub, alice, badge(job))
+    await until(lambda: socket.text.count('id="live-beat"') >= 3)
+
+
+async def test_a_page_whose_jobs_have_all_ended_is_let_go(hub, alice, job, settings):
+    settings.STATUS = {"REPAIR_SECONDS": 0.02, "LINGER_SECONDS": 0.05}
+    socket = await open_socket(hub, alice, badge(job))
+    await Job.objects.filter(pk=job.pk).aupdate(state=State.SUCCEEDED, seq=2)
+    await until(lambda: socket.closed)
+    assert socket.closed == 1000
+    assert 'data-job-state="succeeded"' in socket.text
+    assert "hx-trigger" not in socket.frames[-1]
+
+
+async def test_logging_out_closes_that_sessions_sockets(hub, alice, operator, job):
+    mine = await open_socket(hub, alice, badge(job))
+    other = await open_socket(hub, operator, badge(job))
+    channel.publish(LogoutEvent(user=str(alice.pk), session="another session"))
+    channel.publish(LogoutEvent(user=str(alice.pk), session=f"session of {alice.pk}"))
+    await until(lambda: mine.closed)
+    assert (mine.closed, other.closed) == (4401, None)
+
+
+async def test_a_job_whose_row_is_gone_is_let_go(hub, alice, job, settings):
+    settings.STATUS = {"REPAIR_SECONDS": 0.02, "LINGER_SECONDS": 0.05}
+    socket = await open_socket(hub, alice, badge(job))
+    await Job.objects.filter(pk=job.pk).adelete()
+    await until(lambda: socket.closed)
+    assert socket.closed == 1000
+
+
+async def test_garbage_on_the_channel_is_dropped(hub, alice, job, caplog):
+    socket = await open_socket(hub, alice, badge(job))
+    layer = channel.get_layer()
+    await layer.group_send(channel.job_group(job.pk), {"type": "nonsense"})
+    await layer.group_send(channel.job_group(job.pk), event(job, 2, cancel_requested_at=timezone.now()).to_wire())
+    await until(lambda: "data-cancelling" in socket.text)
+    assert "no event was dropped" in caplog.text
+
+
+async def test_a_database_that_is_down_does_not_stop_progress(hub, alice, job, monkeypatch, caplog, settings):
+    settings.STATUS = {"REPAIR_SECONDS": 0.05}
+    from django.db import DatabaseError
+
+    from status.hub import core
+
+    socket = await open_socket(hub, alice, badge(job), progress(job))
+
+    def broken(*args):
+        raise DatabaseError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "load", broken)
+        patch.setattr(core, "read_events", broken)
+        hub._accept_job(at(job, 2, 77))
+        await until(lambda: "77" in (socket.last("progress") or ""))
+        hub._accept_job(event(job, 3, state=State.FAILED))
+        await until(lambda: 'data-job-state="failed"' in socket.text)
+    assert "Rows not read" in caplog.text
+
+
+def test_events_of_jobs_nobody_watches_cost_nothing():
+    entry = JobEvent(job=Job().pk, attempt=1, seq=1, state=State.RUNNING)
+
+    async def accept():
+        hub = Hub()
+        hub._accept_job(entry)
+        assert not hub._kick.is_set()
+
+    asyncio.run(accept())
