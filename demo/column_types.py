@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Context, Decimal, localcontext
-from enum import StrEnum
 from fractions import Fraction
 from itertools import islice
 from operator import mul
 from typing import Any
 
+from django.db import models
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -22,17 +22,17 @@ _EXAMPLES = 3
 _EXACT = Context(prec=700)
 
 
-class ColumnType(StrEnum):
+class ColumnType(models.TextChoices):
     """What the values of a column are."""
 
-    EMPTY = "empty"
-    INTEGER = "integer"
-    DECIMAL = "decimal"
-    BOOLEAN = "boolean"
-    DATE = "date"
-    DATETIME = "datetime"
-    TEXT = "text"
-    MIXED = "mixed"
+    EMPTY = "empty", _("empty")
+    INTEGER = "integer", _("integer")
+    DECIMAL = "decimal", _("decimal")
+    BOOLEAN = "boolean", _("boolean")
+    DATE = "date", _("date")
+    DATETIME = "datetime", _("date and time")
+    TEXT = "text", _("text")
+    MIXED = "mixed", _("mixed")
 
     @property
     def is_number(self) -> bool:
@@ -176,7 +176,8 @@ class ColumnTypes:
     """Reads the values of one column as everything they may be.
 
     Args:
-        prefer_comma: `1,234` is a decimal, and no thousands are separated, if nothing tells; as in files whose
+        prefer_comma: `1,234` is a decimal, and no thousands are separated, if nothing tells; as in files
+            whose
             fields are separated by semicolons.
 
     Example:
@@ -215,8 +216,8 @@ class ColumnTypes:
     def verdict(self) -> Verdict:
         """The narrowest type that fits all values.
 
-        If there is only text that fits all, but another type fits 95 % of them, it is that type with some values
-        off. If numbers, dates and text are mixed without one of them dominating, the type is mixed.
+        If there is only text that fits all, but another type fits 95 % of them, it is that type with some
+        values off. If numbers, dates and text are mixed without one of them dominating, the type is mixed.
         """
         if not self._count:
             return Verdict(type=ColumnType.EMPTY)

@@ -1,9 +1,10 @@
 """The dialect of a CSV file, detected: which character separates fields, which one quotes them.
 
 Python's csv.Sniffer guesses from single patterns and is easily led astray. Here every candidate reads the
-sample, and the reading that looks most like a table wins: rows of one width, and cells that are not torn apart
-or stuck together. The idea of such a measure is that of G. J. J. van den Burg, A. Nazábal and C. Sutton,
-"Wrangling messy CSV files by detecting row and type patterns", Data Mining and Knowledge Discovery 33 (2019).
+sample, and the reading that looks most like a table wins: rows of one width, and cells that are not torn
+apart or stuck together. The idea of such a measure is that of G. J. J. van den Burg, A. Nazábal and C.
+Sutton, "Wrangling messy CSV files by detecting row and type patterns", Data Mining and Knowledge Discovery
+33 (2019).
 """
 
 import csv
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from django.utils.translation import gettext as _
 
 from demo.csv_text import split_lines
 
@@ -59,6 +62,19 @@ class Dialect:
     def is_single_column(self) -> bool:
         """Nothing separates fields: each row is one field."""
         return self.delimiter == _NO_DELIMITER
+
+    @property
+    def delimiter_label(self) -> str:
+        """The delimiter's name in the user's language."""
+        names = {
+            ",": _("comma"),
+            ";": _("semicolon"),
+            "\t": _("tab"),
+            "|": _("vertical bar"),
+            ":": _("colon"),
+            _NO_DELIMITER: _("none"),
+        }
+        return names.get(self.delimiter, self.delimiter)
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments for `csv.reader`.

@@ -36,7 +36,8 @@ _HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 _CELL_ENDS = re.compile(rb'[\r\n\t",;]+')
 _HIGH_BYTE_IN_LATIN_WORD = re.compile(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])")
 _CENTRAL_LETTER = re.compile(rb"[A-Za-z\xc0-\xff][\x9a\x9e\x9f\xb3\xb9\xbf][a-z]")
-# Signs that stand in English text as well: no letter tells the language, Windows-1252 is by far the likeliest.
+# Signs that stand in English text as well: no letter tells the language, Windows-1252 is by far the
+# likeliest.
 _SIGNS = "°£€§©®™±µ²³¼½¾·‘’“”–—…\xa0".encode(_WESTERN)
 
 _CELLS_PER_BLOCK = 64
@@ -68,9 +69,9 @@ class Encoding:
 def detect_encoding(open_stream: Opener) -> Encoding:
     """The encoding of a file, in one pass over it and a second one if it is not UTF-8.
 
-    A byte order mark decides. Without one the file is UTF-8 if all of it decodes so. Otherwise the encoding is
-    guessed from cells with non-ASCII bytes, taken from the whole length of the file. A file that is UTF-8
-    but for a few bytes is not guessed at: reading it will tell where they are.
+    A byte order mark decides. Without one the file is UTF-8 if all of it decodes so. Otherwise the encoding
+    is guessed from cells with non-ASCII bytes, taken from the whole length of the file. A file that is
+    UTF-8 but for a few bytes is not guessed at: reading it will tell where they are.
 
     Args:
         open_stream: opens the file.

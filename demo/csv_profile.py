@@ -1,8 +1,8 @@
 """What a table holds, column by column, in memory that does not grow with the number of rows.
 
-Each column counts its distinct values in a buffer. While they are few, the buffer is all there is to know, and
-everything is worked out from it at the end: a value is looked at once, however often it occurs. When they become
-too many, the buffer is absorbed into sketches and emptied, again and again.
+Each column counts its distinct values in a buffer. While they are few, the buffer is all there is to know,
+and everything is worked out from it at the end: a value is looked at once, however often it occurs. When
+they become too many, the buffer is absorbed into sketches and emptied, again and again.
 """
 
 from collections import Counter
@@ -217,7 +217,8 @@ class TableProfiler:
         """Take note of the next rows.
 
         Args:
-            rows: at least one, each with a field for every column; a few megabytes at most, with `shrink` after every few of them.
+            rows: at least one, each with a field for every column; a few megabytes at most, with `shrink`
+                after every few of them.
         """
         for column, values in zip(self._columns, zip(*rows, strict=True), strict=True):
             column.add(values)
@@ -243,8 +244,8 @@ def profile_table(
     """Profile a CSV file.
 
     Args:
-        source: the file.
-        ragged: notes the rows with too few or too many fields. What they lack counts as missing, and what they
+        source: the file. ragged: notes the rows with too few or too many fields. What they lack counts as
+            missing, and what they
             have too much is left out.
         on_rows: called with the number of rows profiled so far, every some hundred rows.
 

@@ -1,7 +1,8 @@
 """The ways in which numbers, dates and times are written in CSV files.
 
-No text has two of these shapes, unless they have the same form, so it does not matter which is tried first. The
-number of digits is bounded: no value overflows a float, and every sum is exact with a few hundred digits.
+No text has two of these shapes, unless they have the same form, so it does not matter which is tried first.
+The number of digits is bounded: no value overflows a float, and every sum is exact with a few hundred
+digits.
 """
 
 import re

@@ -1,8 +1,9 @@
 """How a value in a CSV file may be written, and what it may be read as.
 
-A shape is a way of writing, a form a way of reading. Most shapes have one form, but `1,234` is read as a whole
-number or as a decimal, and `03/04/2024` as a day in April or in March: only the other values of the column tell.
-Work is done on lists of distinct values, for a call per value would cost more than the reading.
+A shape is a way of writing, a form a way of reading. Most shapes have one form, but `1,234` is read as a
+whole number or as a decimal, and `03/04/2024` as a day in April or in March: only the other values of the
+column tell. Work is done on lists of distinct values, for a call per value would cost more than the
+reading.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -74,8 +75,8 @@ def read(texts: Sequence[str], shapes: list[Shape]) -> Iterator[Reading]:
     """Read values in every way in which they can be read.
 
     Args:
-        texts: distinct values, none of them empty or with spaces around it.
-        shapes: what to try, `csv_shapes.SHAPES` at first. Reordered, so that what was found is tried first the next time.
+        texts: distinct values, none of them empty or with spaces around it. shapes: what to try,
+            `csv_shapes.SHAPES` at first. Reordered, so that what was found is tried first the next time.
 
     Yields:
         One reading per form; a text may be in none, and then is just text, or in two, and then is ambiguous.

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from heapq import nsmallest
 from math import sqrt
 
 MAX_VALUE_CHARS = 250
@@ -14,12 +15,13 @@ _HALF_OF_THE_HASHES = 2**63
 class DistinctSketch:
     """Estimates the number of distinct values from the k smallest hashes (KMV, "k minimum values").
 
-    If n hashes are spread evenly over the unit interval, the k-th smallest is near k/n. So n is estimated as
-    (k - 1) / u, u being the k-th smallest hash as a fraction: without bias, and with a relative standard error
-    of about 1 / sqrt(k - 2), which is 3.1 % for k = 1,024.
+    If n hashes are spread evenly over the unit interval, the k-th smallest is near k/n. So n is estimated
+    as (k - 1) / u, u being the k-th smallest hash as a fraction: without bias, and with a relative standard
+    error of about 1 / sqrt(k - 2), which is 3.1 % for k = 1,024.
 
     Z. Bar-Yossef et al., "Counting distinct elements in a data stream", RANDOM 2002; this estimator and its
-    error: K. Beyer et al., "On synopses for distinct-value estimation under multiset operations", SIGMOD 2007.
+    error: K. Beyer et al., "On synopses for distinct-value estimation under multiset operations", SIGMOD
+    2007.
 
     The hash is Python's SipHash with the random key of the process: no input can be made to defeat it, and
     two processes estimate the same file differently, by about that error.
@@ -89,12 +91,12 @@ class Frequency:
 class FrequentSketch:
     """Finds the most frequent values with k counters (Misra and Gries).
 
-    Whenever there are more than k counters, the (k + 1)-th largest count is taken from each of them, and those
-    that fall to zero go. A count is therefore too small by at most the sum of what was taken, which never exceeds
-    n / (k + 1) for n occurrences; a value that occurs more often than that is not missed.
+    Whenever there are more than k counters, the (k + 1)-th largest count is taken from each of them, and
+    those that fall to zero go. A count is therefore too small by at most the sum of what was taken, which
+    never exceeds n / (k + 1) for n occurrences; a value that occurs more often than that is not missed.
 
-    J. Misra and D. Gries, "Finding repeated elements", Science of Computer Programming 2 (1982); taking many at
-    once: P. K. Agarwal et al., "Mergeable summaries", PODS 2012.
+    J. Misra and D. Gries, "Finding repeated elements", Science of Computer Programming 2 (1982); taking
+    many at once: P. K. Agarwal et al., "Mergeable summaries", PODS 2012.
 
     Values of more than 250 characters are held by their beginning and a digest.
 
@@ -123,9 +125,13 @@ class FrequentSketch:
         self._counts = self._reduced(total)
 
     def most_common(self, limit: int) -> list[Frequency]:
-        """The `limit` most frequent values, the most frequent first, equals in order of their text."""
-        ranked = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
-        return [Frequency(value, count, self.error) for value, count in ranked[:limit]]
+        """The `limit` most frequent values, the most frequent first, equals in order of their text.
+
+        Only values that certainly occur more often than any that has no counter; there may be none.
+        """
+        certain = ((value, count) for value, count in self._counts.items() if count > self.error)
+        ranked = nsmallest(limit, certain, key=lambda item: (-item[1], item[0]))
+        return [Frequency(value, count, self.error) for value, count in ranked]
 
     def _reduced(self, counts: Mapping[str, int]) -> dict[str, int]:
         if len(counts) <= self.size:

@@ -85,7 +85,7 @@ class Page:
 
     @property
     def view(self) -> str:
-        return json.loads(unescape(re.search(r"hx-vals='([^']+)'", self.html)[1]))["view"]
+        return json.loads(unescape(re.search(r"""hx-vals=(["'])(.+?)\1""", self.html)[2]))["view"]
 
     def socket(self, *, origin: str | None = None, cookie: str | None = None) -> ClientConnection:
         """Open the page's socket as a browser would."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
+from django.db import connection
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -39,7 +39,7 @@ class Process:
 
     def __init__(self, *command: str, log: Path, **environment: str) -> None:
         self.log = log
-        database = settings.DATABASES["default"]
+        database = connection.settings_dict
         self.environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "PYTHONUNBUFFERED": "1",
@@ -47,7 +47,7 @@ class Process:
             **environment,
         }
         if database["ENGINE"].endswith("sqlite3"):
-            self.environment["DATABASE_URL"] = f"sqlite:///{database['TEST']['NAME']}"
+            self.environment["DATABASE_URL"] = f"sqlite:///{database['NAME']}"
         self.command = [sys.executable, "-m", *command]
         self.start()
 

@@ -49,8 +49,10 @@ def import_rows(count, gate=None):
 
 
 @shared_task
-def flood(count):
+def flood(count, gate=None):
     """Updates at full speed."""
+    if gate:
+        wait_for_file(gate)
     counter = step("Flood", unit="updates")
     for number in range(1, count + 1):
         counter.update(number, total=count)
@@ -66,7 +68,9 @@ def pulse(count, pause_seconds):
 
 
 @shared_task
-def chatter(count):
+def chatter(count, gate=None):
+    if gate:
+        wait_for_file(gate)
     for number in range(1, count + 1):
         log("line %d", number)
 

@@ -5,31 +5,17 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from celery import Celery
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests.processes import PROJECT, free_port, wait_until
 
 pytestmark = pytest.mark.workers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 class Run:
@@ -65,7 +51,7 @@ class Run:
             assert self.process.poll() is None or text in self.output, (self.output, self.errors)
             return text in self.output
 
-        until(shown, seconds, text)
+        wait_until(shown, seconds, text)
 
     def healthy(self) -> bool:
         address = f"http://127.0.0.1:{self.port}/healthz"
@@ -126,7 +112,7 @@ def test_a_second_run_on_the_same_data_is_refused(running: Run) -> None:
 def test_starts_a_killed_process_again(running: Run) -> None:
     running.child("daphne").kill()
     running.wait_for("web ended by itself (signal 9) and is started again")
-    until(running.healthy, 30, "web answers again")
+    wait_until(running.healthy, 30, "web answers again")
 
 
 def test_starts_a_killed_valkey_again_with_what_it_held(running: Run) -> None:
@@ -135,7 +121,7 @@ def test_starts_a_killed_valkey_again_with_what_it_held(running: Run) -> None:
     url = running.child("daphne").environ()["REDIS_URL"]
     with redis.Redis.from_url(url) as client:
         client.set("kept", "yes")
-        until(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, 10, "written down")
+        wait_until(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, 10, "written down")
         valkey = next(child for child in running.tree() if child.name().startswith("valkey"))
         valkey.kill()
         running.wait_for("Valkey ended by itself")
@@ -145,7 +131,7 @@ def test_starts_a_killed_valkey_again_with_what_it_held(running: Run) -> None:
                 return client.get("kept") == b"yes"
             return False
 
-        until(kept, 20, "the value is there again")
+        wait_until(kept, 20, "the value is there again")
 
 
 def test_ctrl_c_leaves_nothing(running: Run) -> None:

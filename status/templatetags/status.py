@@ -20,7 +20,7 @@ from status.models import Job
 from status.regions import Kind, Region, Subject, View, region_id
 from status.rendering import Shown
 from status.routing import PAGE_PATH
-from status.states import LIVE, State
+from status.states import State
 
 register = template.Library()
 
@@ -224,25 +224,16 @@ def phase(job: Job) -> str:
         return _("Waiting for a worker")
     if job.state == State.SUCCEEDED:
         return _("Finished")
-    place = _place(job)
-    if job.state in LIVE:
-        return place or job.get_state_display()
-    return _("Stopped at %s") % place if place else _("Stopped before it began")
-
-
-def _place(job: Job) -> str:
-    step = job.step
+    step, count = job.step, len(job.step_list)
     if step is None:
-        return ""
+        return job.get_state_display() if job.is_live else _("Stopped before it began")
     name = f"{step.name} › {step.detail}" if step.detail else step.name
-    count = len(job.step_list)
     if count == 1:
-        return name
-    return _("Step %(number)d of %(count)d: %(name)s") % {
-        "number": job.step_number,
-        "count": count,
-        "name": name,
-    }
+        return name if job.is_live else _("Stopped at %s") % name
+    place = {"number": job.step_number, "count": count, "name": name}
+    if job.is_live:
+        return _("Step %(number)d of %(count)d: %(name)s") % place
+    return _("Stopped at step %(number)d of %(count)d: %(name)s") % place
 
 
 @register.filter

@@ -20,7 +20,7 @@ def detail(request: HttpRequest, job_id: UUID, attachment_id: UUID) -> FileRespo
         raise Http404("No such file.")
     try:
         opened = attachment.file.open("rb")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise Http404("The file is no longer kept.") from error
     response = FileResponse(
         opened, as_attachment=True, filename=attachment.name, content_type="application/octet-stream"
