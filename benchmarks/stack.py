@@ -20,6 +20,9 @@ class Stack:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "RUN_DIR": str(self.folder),
             "REDIS_URL": valkey.url,
+            "DEBUG": "0",
+            "SECRET_KEY": "for the benchmarks",
+            "ALLOWED_HOSTS": "127.0.0.1,testserver",
         }
         import django
 
@@ -31,7 +34,7 @@ class Stack:
 
         call_command("migrate", verbosity=0)
         self.user = get_user_model().objects.create_user("bench")
-        self.web = Web(self.folder / "web.log", DEBUG="0", SECRET_KEY="bench", ALLOWED_HOSTS="127.0.0.1,testserver")
+        self.web = Web(self.folder / "web.log")
         self._resources.callback(self.web.stop)
         self.worker = start_worker(self.folder / "worker.log", "-c", "1")
         self._resources.callback(self.worker.stop)

@@ -62,7 +62,10 @@ def measure() -> list[Figure]:
             holds=ours <= 2 * theirs,
         ),
         Figure(
-            name="one `update()`", measured=f"{update_cost:.0f} ns", bound="≤ 150 ns", holds=update_cost <= 150
+            name="one `update()`",
+            measured=f"{update_cost:.0f} ns",
+            bound="≤ 150 ns",
+            holds=update_cost <= 150,
         ),
     ]
 

@@ -9,5 +9,5 @@ class DemoConfig(AppConfig):
     verbose_name = _("Demo jobs")
 
     def ready(self) -> None:
-        """Register the startable tasks in the web process too; a worker finds them by Celery's autodiscovery."""
+        """Register the startable tasks in the web process too; workers find them by autodiscovery."""
         import demo.tasks  # noqa: F401

@@ -261,9 +261,7 @@ class ColumnTypes:
     def _notes(self, best: Interpretation, tally: Tally) -> Iterator[str | Promise]:
         if best.note is not None:
             yield best.note
-        elif (
-            best in _BY_POINT and self._tallied(Form.COMMA_DECIMAL) == self._tallied(Form.GROUPED_INTEGER) > 0
-        ):
+        elif best in _BY_POINT and self._commas_are_ambiguous():
             yield _("The commas were read as separating thousands; they could be decimal commas.")
         day_first = self._tallied(Form.DAY_FIRST_DATE) + self._tallied(Form.DAY_FIRST_DATETIME)
         month_first = self._tallied(Form.MONTH_FIRST_DATE) + self._tallied(Form.MONTH_FIRST_DATETIME)
@@ -276,8 +274,12 @@ class ColumnTypes:
                 else _("Times without a zone were taken as UTC.")
             )
 
+    def _commas_are_ambiguous(self) -> bool:
+        grouped = self._tallied(Form.GROUPED_INTEGER)
+        return grouped == self._tallied(Form.COMMA_DECIMAL) and not self._tallied(Form.GROUPED_DECIMAL)
+
     def _parts(self) -> dict[ColumnType, int]:
-        """How many values are of each of four types that share no value; words for true and false are text here."""
+        """How many values are numbers, days or moments, and text; words for true and false are text here."""
         numbers = max(map(self._fits, (_DECIMAL, *_BY_POINT, *_BY_COMMA)))
         whole = max(map(self._fits, (_INTEGER, _BY_POINT[0], _BY_COMMA[0])))
         moments = max(map(self._fits, _TEMPORAL))

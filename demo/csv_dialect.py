@@ -22,7 +22,7 @@ from demo.csv_text import split_lines
 DELIMITERS = ",;\t|:"
 QUOTES = "\"'"
 END_MARK = "\0"
-"""A line after the last one, which no file holds. If no row is just this, a quote before it was never closed."""
+"""A line that no file holds, put after its last one; unless it is read as a row, a quote was left open."""
 # Unit separator: what a file with a single column is split by, since the csv module needs some character.
 _NO_DELIMITER = "\x1f"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)

@@ -23,6 +23,7 @@ _BYTE_ORDER_MARKS = (
 )
 _WESTERN = "cp1252"
 _CENTRAL_EUROPEAN = "cp1250"
+# The most common one first.
 _LATIN = (_WESTERN, _CENTRAL_EUROPEAN, "cp1254")
 _CANDIDATES = [
     *_LATIN,
@@ -34,7 +35,11 @@ _MULTIBYTE_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}
 _HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 # None of these bytes is part of a multibyte character in any candidate, so a cut there breaks no character.
 _CELL_ENDS = re.compile(rb'[\r\n\t",;]+')
-_HIGH_BYTE_IN_LATIN_WORD = re.compile(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])")
+_RUN_IN_LATIN_SCRIPT = re.compile(
+    rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])"
+    rb"|(?<=[A-Za-z])[\x80-\xff]{2}(?![\x80-\xff])|(?<![\x80-\xff])[\x80-\xff]{2}(?=[A-Za-z])"
+)
+# Within a word these are letters of Polish, Czech or Croatian, and signs or rare letters in Windows-1252.
 _CENTRAL_LETTER = re.compile(rb"[A-Za-z\xc0-\xff][\x9a\x9e\x9f\xb3\xb9\xbf][a-z]")
 # Signs that stand in English text as well: no letter tells the language, Windows-1252 is by far the
 # likeliest.
@@ -183,22 +188,26 @@ def _high_cells(block: bytes) -> list[bytes]:
 
 
 def _is_broken_utf8(sample: bytes) -> bool:
-    """Whether nearly all bytes beyond ASCII form UTF-8, which hardly happens by chance in another encoding."""
+    """Whether most bytes beyond ASCII form UTF-8, which hardly happens by chance in another encoding."""
     high = sum(map(len, _HIGH_BYTES.findall(sample)))
     return sum(map(len, _MULTIBYTE_UTF8.findall(sample))) >= 0.6 * high > 0
 
 
 def _is_latin_script(sample: bytes) -> bool:
-    """Whether bytes beyond ASCII mostly stand alone, as accented letters do, and not in runs of a script."""
+    """Whether bytes beyond ASCII mostly stand alone or in words of ASCII letters, as accented letters do."""
     runs = len(_HIGH_BYTES.findall(sample))
-    return 2 * len(_HIGH_BYTE_IN_LATIN_WORD.findall(sample)) >= runs
+    return 2 * len(_RUN_IN_LATIN_SCRIPT.findall(sample)) >= runs
 
 
 def _best_latin(matches: Sequence[CharsetMatch], sample: bytes) -> str:
-    """Windows-1252 or a sibling; the differences are a few letters, so ties go to the most common one."""
+    """Windows-1252 or a sibling; they differ in a few letters, so ties go to the most common one."""
+    if _CENTRAL_LETTER.search(sample) and any(
+        _CENTRAL_EUROPEAN in match.could_be_from_charset for match in matches
+    ):
+        return _CENTRAL_EUROPEAN
     chaos = min(match.chaos for match in matches) + _CHAOS_TOLERANCE
     sound = [match for match in matches if match.chaos <= chaos]
     coherence = max(match.coherence for match in sound) - _COHERENCE_TOLERANCE
-    names = {name for match in sound if match.coherence >= coherence for name in match.could_be_from_charset}
-    preferred = _CENTRAL_EUROPEAN if _CENTRAL_LETTER.search(sample) else _WESTERN
-    return preferred if preferred in names else next(name for name in _LATIN if name in names)
+    coherent = [match for match in sound if match.coherence >= coherence]
+    names = {name for match in coherent for name in match.could_be_from_charset}
+    return next(name for name in _LATIN if name in names)

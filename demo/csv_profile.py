@@ -181,7 +181,7 @@ class ColumnProfiler:
         self._lengths = {min(lengths), max(lengths)}
 
     def _estimate(self, values: int) -> int:
-        """Estimated, but within what is certain: not fewer than were seen at once, nor more than there are."""
+        """Estimated within what is certain: not fewer than were seen at once, nor more than there are."""
         estimate = round(self._distinct.estimate()) if self._distinct is not None else 0
         return min(values, max(self._most_at_once, estimate))
 
@@ -228,7 +228,7 @@ class TableProfiler:
         return [column.profile() for column in self._columns]
 
     def shrink(self) -> None:
-        """Absorb the largest buffers if long values make them take too much memory; due every few megabytes."""
+        """Absorb the largest buffers if long values make them too large; due every few megabytes."""
         sizes = [(column.buffered_chars, column) for column in self._columns]
         excess = sum(size for size, _column in sizes) - _BUFFERED_CHARS
         for size, column in sorted(sizes, key=lambda entry: -entry[0]):

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import chain, islice
+from itertools import chain
 from typing import Self
 
 from demo.bad_csv import HEAD_BYTES, Opener, refuse_foreign

@@ -16,8 +16,29 @@ from enum import StrEnum
 Value = int | Decimal | date | datetime
 
 NULLS = frozenset(
-    ["", "-", "--", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NULL", "Null", "null", "None", "none"]
-    + ["NaN", "nan", "NAN", "-nan", "-NaN", "\\N", "nil"]
+    [
+        "",
+        "-",
+        "--",
+        "NA",
+        "N/A",
+        "n/a",
+        "#N/A",
+        "#NA",
+        "<NA>",
+        "NULL",
+        "Null",
+        "null",
+        "None",
+        "none",
+        "NaN",
+        "nan",
+        "NAN",
+        "-nan",
+        "-NaN",
+        "\\N",
+        "nil",
+    ]
 )
 """What stands for a missing value; compared exactly, after the spaces around it are gone."""
 

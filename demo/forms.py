@@ -25,13 +25,13 @@ class ProfileCSVForm(forms.Form):
         max_length=255,
     )
 
-    def clean_file(self) -> UploadedFile:
+    def clean_file(self) -> "UploadedFile[bytes]":
         """The upload; neither its name nor its content type is trusted or required.
 
         Raises:
             ValidationError: it is empty, too large, of another format, or has no columns.
         """
-        upload: UploadedFile = self.cleaned_data["file"]
+        upload: UploadedFile[bytes] = self.cleaned_data["file"]
         size = upload.size or 0
         try:
             refuse_size(size)

@@ -1,4 +1,4 @@
-"""What a user should know about a file before trusting its profile: one sentence per matter, never one per row."""
+"""What a user should know before trusting a profile: one sentence per matter, never one per row."""
 
 from collections.abc import Iterator, Sequence
 

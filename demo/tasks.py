@@ -86,7 +86,7 @@ def _read(attachment: Attachment) -> tuple[CSVSource, int]:
         refuse_size(attachment.size)
         stored = attachment.file
         # Opened by the storage and not by the field, which would hand out the same file each time.
-        source = CSVSource.detect(lambda: cast(BinaryIO, stored.storage.open(stored.name, "rb")))
+        source = CSVSource.detect(lambda: cast(BinaryIO, stored.storage.open(str(stored.name), "rb")))
         rows = source.count_rows(reading.update)
     log(
         _("%d rows in %d columns; encoding %s, delimiter %s"),
@@ -97,7 +97,7 @@ def _read(attachment: Attachment) -> tuple[CSVSource, int]:
 
 def _warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
-        log("%s", warning, level=logging.WARNING)
+        log(warning, level=logging.WARNING)
 
 
 def _attach(report: ProfileReport) -> None:

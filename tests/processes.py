@@ -109,11 +109,11 @@ def start_worker(log: Path, *options: str, queues: str = "default", name: str = 
 class Web(Process):
     """A daphne that serves the project."""
 
-    def __init__(self, log: Path, **environment: str) -> None:
+    def __init__(self, log: Path, application: str = "config.asgi:application", **environment: str) -> None:
         self.port = free_port()
         super().__init__(
             *("daphne", "-b", "127.0.0.1", "-p", str(self.port), "--websocket_timeout", "-1"),
-            "config.asgi:application",
+            application,
             log=log,
             **environment,
         )

@@ -71,7 +71,9 @@ def test_a_visitors_view_is_not_a_users(alice):
         access.unsign(access.sign(view_of(ANYBODY, Subject.topic("news"))), alice)
 
 
-@pytest.mark.parametrize("change", [lambda t: t[:-1] + ("A" if t[-1] != "A" else "B"), lambda t: "", lambda t: "x:y"])
+@pytest.mark.parametrize(
+    "change", [lambda t: t[:-1] + ("A" if t[-1] != "A" else "B"), lambda t: "", lambda t: "x:y"]
+)
 def test_a_forged_view_is_denied(alice, change):
     token = access.sign(view_of(alice, Subject.topic("news")))
     with pytest.raises(access.Denied):
@@ -130,7 +132,9 @@ def test_a_page_with_too_many_regions_is_told_so(alice):
     assert len(token) < 20_000
 
 
-@pytest.mark.parametrize(("tag", "id_"), [("div onclick", "x"), ("", "x"), ("div", "a b"), ("div", '"><script>'), ("div", "1")])
+@pytest.mark.parametrize(
+    ("tag", "id_"), [("div onclick", "x"), ("", "x"), ("div", "a b"), ("div", '"><script>'), ("div", "1")]
+)
 def test_a_region_takes_no_markup(tag, id_):
     with pytest.raises(ValueError, match="must"):
         Region(Subject.topic("t"), CARD, id_, tag)

@@ -33,7 +33,12 @@ def test_a_rollback_takes_both(published):
 
 @pytest.mark.parametrize(
     ("topic", "payload", "error"),
-    [("", {}, ValueError), ("x" * 101, {}, ValueError), ("t", ["list"], TypeError), ("t", {"x": object()}, TypeError)],
+    [
+        ("", {}, ValueError),
+        ("x" * 101, {}, ValueError),
+        ("t", ["list"], TypeError),
+        ("t", {"x": object()}, TypeError),
+    ],
 )
 def test_bad_input_is_refused(db, published, topic, payload, error):
     with pytest.raises(error):

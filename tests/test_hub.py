@@ -50,7 +50,9 @@ class Socket:
 
     def last(self, region_id):
         """What a region's element holds after all frames."""
-        found = re.findall(rf'<(\w+) id="{region_id}" hx-swap-oob="innerHTML">(.*?)</\1>(?=<|$)', self.text, re.S)
+        found = re.findall(
+            rf'<(\w+) id="{region_id}" hx-swap-oob="innerHTML">(.*?)</\1>(?=<|$)', self.text, re.S
+        )
         return found[-1][1] if found else None
 
     def log(self):
@@ -58,7 +60,9 @@ class Socket:
         lines = []
         for frame in self.frames:
             for block, appended in re.findall(
-                r'<ol id="log" hx-swap-oob="innerHTML">(.*?)</ol>|<ol hx-swap-oob="beforeend:#log">(.*?)</ol>', frame, re.S
+                r'<ol id="log" hx-swap-oob="innerHTML">(.*?)</ol>|<ol hx-swap-oob="beforeend:#log">(.*?)</ol>',
+                frame,
+                re.S,
             ):
                 lines = lines if appended else []
                 lines += re.findall(r"\bline \d+", block or appended)
@@ -200,7 +204,9 @@ async def test_many_who_watch_share_one_rendering(hub, alice, operator, job, mon
 
     rendered = []
     real = painting.render
-    monkeypatch.setattr(painting, "render", lambda region, shown: rendered.append(region.id) or real(region, shown))
+    monkeypatch.setattr(
+        painting, "render", lambda region, shown: rendered.append(region.id) or real(region, shown)
+    )
     sockets = [await open_socket(hub, user, progress(job)) for user in (alice, operator) for _ in range(5)]
     assert len(hub._lives) == 1
     rendered.clear()
@@ -417,7 +423,9 @@ async def test_garbage_on_the_channel_is_dropped(hub, alice, job, caplog):
     socket = await open_socket(hub, alice, badge(job))
     layer = channel.get_layer()
     await layer.group_send(channel.job_group(job.pk), {"type": "nonsense"})
-    await layer.group_send(channel.job_group(job.pk), event(job, 2, cancel_requested_at=timezone.now()).to_wire())
+    await layer.group_send(
+        channel.job_group(job.pk), event(job, 2, cancel_requested_at=timezone.now()).to_wire()
+    )
     await until(lambda: "data-cancelling" in socket.text)
     assert "no event was dropped" in caplog.text
 

@@ -48,7 +48,11 @@ HOUSE = [path for folder in ("status", "demo", "config") for path in sorted((PRO
 
 def tracked() -> list[Path]:
     names = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [PROJECT / name for name in names.stdout.splitlines() if (PROJECT / name).is_file()]
 
@@ -106,7 +110,10 @@ def test_what_is_public_has_a_docstring(path):
     if "migrations" in path.parts or not path.read_text().strip():
         return
     tree = ast.parse(path.read_text())
-    scopes = [tree, *[n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]]
+    scopes = [
+        tree,
+        *[n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and not n.name.startswith("_")],
+    ]
     for scope in scopes:
         for node in scope.body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -123,7 +130,14 @@ def test_only_the_sender_sends():
 
 
 def test_no_file_names_a_registry_or_a_path_of_this_machine():
-    words = ["py" + "pi.org", "python" + "hosted", "npm" + "js.org", "deb" + ".debian.org", str(PROJECT), "/wo" + "rk/"]
+    words = [
+        "py" + "pi.org",
+        "python" + "hosted",
+        "npm" + "js.org",
+        "deb" + ".debian.org",
+        str(PROJECT),
+        "/wo" + "rk/",
+    ]
     for path in tracked():
         if path.suffix in {".png", ".ico"}:
             continue
@@ -138,7 +152,9 @@ def test_the_lock_file_has_no_sources():
 
 
 def test_there_is_no_javascript_of_our_own():
-    assert [path for path in tracked() if path.suffix in {".js", ".ts", ".mjs"}] == [PROJECT / "tailwind.config.js"]
+    assert [path for path in tracked() if path.suffix in {".js", ".ts", ".mjs"}] == [
+        PROJECT / "tailwind.config.js"
+    ]
 
 
 def test_prints_and_sleeps_stay_out_of_the_app():

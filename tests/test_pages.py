@@ -25,7 +25,8 @@ def job(alice):
 def sent(monkeypatch):
     messages = []
     monkeypatch.setattr(
-        "celery.canvas.Signature.apply_async", lambda self, **options: messages.append((self.task, dict(self.kwargs)))
+        "celery.canvas.Signature.apply_async",
+        lambda self, **options: messages.append((self.task, dict(self.kwargs))),
     )
     return messages
 
@@ -34,7 +35,14 @@ def upload(content=CSV, name="people.csv"):
     return SimpleUploadedFile(name, content, content_type="text/csv")
 
 
-PRIVATE = ["/", "/jobs/", "/jobs/new/", "/jobs/new/profile-csv/", f"/jobs/{uuid4()}/", f"/jobs/{uuid4()}/log/"]
+PRIVATE = [
+    "/",
+    "/jobs/",
+    "/jobs/new/",
+    "/jobs/new/profile-csv/",
+    f"/jobs/{uuid4()}/",
+    f"/jobs/{uuid4()}/log/",
+]
 
 
 @pytest.mark.parametrize("path", PRIVATE)
@@ -139,7 +147,11 @@ def test_the_traceback_is_for_staff(client, alice, operator, job):
 
 def test_what_a_user_wrote_is_escaped(client, alice):
     job = Job.objects.create(
-        task="t", title='<img src=x onerror="alert(1)">', owner=alice, state=State.FAILED, error="<script>alert(2)</script>"
+        task="t",
+        title='<img src=x onerror="alert(1)">',
+        owner=alice,
+        state=State.FAILED,
+        error="<script>alert(2)</script>",
     )
     LogLine.objects.create(job=job, attempt=1, number=1, at=timezone.now(), level=20, text="<b>bold</b>")
     client.force_login(alice)
@@ -220,7 +232,8 @@ def test_a_double_click_starts_one_job(client, alice, sent):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"", "empty"), (b"PK\x03\x04" + b"\x00" * 100, "export"), (b"\x00\x01\x02" * 50, "binary")]
+    ("content", "says"),
+    [(b"", "empty"), (b"PK\x03\x04" + b"\x00" * 100, "zip archive"), (b"\x00\x01\x02" * 50, "binary")],
 )
 def test_bad_files_get_a_message_at_the_form(client, alice, content, says):
     client.force_login(alice)
@@ -252,7 +265,9 @@ def test_unknown_startables_and_missing_rights(client, alice, monkeypatch):
 
 
 def test_files_are_downloads_for_who_may_see_the_job(client, alice, bob, job):
-    attachment = Attachment.objects.create(job=job, name="évil.html", size=7, file=ContentFile(b"<b>x</b>", "x.html"))
+    attachment = Attachment.objects.create(
+        job=job, name="évil.html", size=7, file=ContentFile(b"<b>x</b>", "x.html")
+    )
     client.force_login(alice)
     response = client.get(attachment.get_absolute_url())
     assert b"".join(response.streaming_content) == b"<b>x</b>"
@@ -267,7 +282,8 @@ def test_files_are_downloads_for_who_may_see_the_job(client, alice, bob, job):
 def test_the_whole_log_is_a_file(client, alice, job, settings):
     settings.STATUS = {"LOG_TAIL": 3}
     LogLine.objects.bulk_create(
-        LogLine(job=job, attempt=1, number=n, at=timezone.now(), level=30, text=f"line {n}") for n in range(1, 11)
+        LogLine(job=job, attempt=1, number=n, at=timezone.now(), level=30, text=f"line {n}")
+        for n in range(1, 11)
     )
     client.force_login(alice)
     text = b"".join(client.get(f"/jobs/{job.pk}/log/").streaming_content).decode()
@@ -277,7 +293,15 @@ def test_the_whole_log_is_a_file(client, alice, job, settings):
 
 def test_the_policy_is_strict_on_every_page(client, alice, job):
     client.force_login(alice)
-    for path in ("/", "/jobs/new/", "/jobs/new/profile-csv/", f"/jobs/{job.pk}/", "/status/", "/admin/login/", "/nothing/"):
+    for path in (
+        "/",
+        "/jobs/new/",
+        "/jobs/new/profile-csv/",
+        f"/jobs/{job.pk}/",
+        "/status/",
+        "/admin/login/",
+        "/nothing/",
+    ):
         policy = client.get(path)["Content-Security-Policy"]
         assert "script-src 'self'" in policy
         assert "style-src 'self'" in policy

@@ -143,9 +143,10 @@ def _on_success(sender: Any, result: Any, **kwargs: Any) -> None:
         _end(live, Ending(state=State.SUCCEEDED, columns=_result_columns(result)))
 
 
-def _on_retry(sender: Any, request: Any, reason: Any, **kwargs: Any) -> None:
+def _on_retry(sender: Any, request: Any, reason: Any = None, **kwargs: Any) -> None:
     live = current_job()
-    if live is None:
+    if live is None or reason is None:
+        # The main process says so when it gives up a task because it stops; nothing is retried then.
         return
     if live.cancel_requested_at is not None:
         # The message of the next attempt is on its way; it will find the job ended.
@@ -187,11 +188,15 @@ def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> 
         reporter().end(live, Ending(state=State.CANCELLED))
     elif isinstance(retval, Reject) and getattr(retval, "requeue", False):
         reporter().end(live, Ending(state=State.WAITING))
+    elif state is None:
+        # Something that is no Exception ended the task: the worker was told to stop at once.
+        columns = {"error": _("The worker was stopped while it ran the job.")}
+        reporter().end(live, Ending(state=State.FAILED, failure=Failure.WORKER_LOST, columns=columns))
     elif isinstance(retval, Ignore | Reject):
         reason = getattr(retval, "reason", None) or retval
         reporter().end(live, Ending(state=State.CANCELLED, columns={"error": str(reason)}))
     else:
-        # Celery could not store the result, or the process is being stopped.
+        # Celery could not store the result.
         columns = {"error": _("The task ended, but its result could not be stored.")}
         reporter().end(live, Ending(state=State.FAILED, failure=Failure.ERROR, columns=columns))
 

@@ -93,7 +93,11 @@ def test_one_page_shows_many_jobs_over_one_socket(worker, open_page, alice, tmp_
         done = set()
         while len(done) < len(jobs):
             frame = socket.recv(timeout=20)
-            done |= set(re.findall(r'id="(live-\w+)"[^>]*>(?:(?!<div id="live).)*?data-job-state="succeeded"', frame, re.S))
+            done |= set(
+                re.findall(
+                    r'id="(live-\w+)"[^>]*>(?:(?!<div id="live).)*?data-job-state="succeeded"', frame, re.S
+                )
+            )
         extra = start(tasks.add.s(1, 2), owner=alice)
         read_until(socket, "1 new job")
     ended(extra)

@@ -14,6 +14,7 @@ class Command(BaseCommand):
     help = "While DEBUG is on, make the superuser demo with the password demo; otherwise deactivate it."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Do it; the second time it changes nothing."""
         users: Any = get_user_model()._default_manager
         user: User | None = users.filter(username=NAME).first()
         if user is None and settings.DEBUG:
