@@ -48,7 +48,7 @@ def measure(stack: Stack) -> list[Figure]:
     gate = stack.folder / "gate"
     job = start(tasks.flood.s(UPDATES, str(gate)), owner=stack.user)
     page = stack.page(job.get_absolute_url())
-    ends, frames = asyncio.run(_run(stack, job, page, gate))
+    ends, _frames = asyncio.run(_run(stack, job, page, gate))
     job.refresh_from_db()
     last = (max(ends) - job.finished_at.timestamp()) * 1000
     return [

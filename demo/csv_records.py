@@ -39,16 +39,19 @@ class Records:
         text: the pass.
         dialect: how fields are separated and quoted.
         lines: what `text` yields, if some of it was taken already; no quote may be open there.
+        line: the number of the first of them.
 
     Example:
         >>> for batch in Records(CSVText(open_stream, encoding), dialect).batches(2_000):
         ...     print(batch.line, len(batch.records))
     """
 
-    def __init__(self, text: CSVText, dialect: Dialect, lines: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, text: CSVText, dialect: Dialect, lines: Iterable[str] | None = None, line: int = 1
+    ) -> None:
         self._text = text
         self._dialect = dialect
-        self._line = text.line
+        self._line = line
         self._ended = False
         if lines is None:
             lines = chain.from_iterable(text.blocks())

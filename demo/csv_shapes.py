@@ -13,7 +13,7 @@ from decimal import Decimal
 from demo.csv_values import Form, Shape, Value
 
 _WHOLE = r"(?:0|[1-9]\d{0,39})"
-_IN_GROUPS_BY_COMMA = r"[+-]?[1-9]\d{0,2}(?:,\d{3}){1,12}"
+_IN_GROUPS_BY_COMMA = r"[+-]?[1-9]\d{0,2}(?:,\d{3}){1,13}"
 _GROUP_BY_POINT = r"(?:\.\d{3})"
 _FIRST_GROUP = r"[1-9]\d{0,2}"
 _INTERNET_ADDRESS = r"(?:[12]?\d{1,2}\.){3}[12]?\d{1,2}"
@@ -116,13 +116,13 @@ SHAPES = (
     Shape(_matches(rf"{_IN_GROUPS_BY_COMMA}\.\d{{1,40}}"), Form.GROUPED_DECIMAL, _ungrouped_decimal),
     Shape(
         _matches(
-            rf"(?!{_IN_GROUPS_BY_COMMA}$)[+-]?(?:{_WHOLE}|{_FIRST_GROUP}{_GROUP_BY_POINT}{{1,12}}),\d{{1,40}}"
+            rf"(?!{_IN_GROUPS_BY_COMMA}$)[+-]?(?:{_WHOLE}|{_FIRST_GROUP}{_GROUP_BY_POINT}{{1,13}}),\d{{1,40}}"
         ),
         Form.COMMA_DECIMAL,
         _decimal_with_comma,
     ),
     Shape(
-        _matches(rf"(?!{_INTERNET_ADDRESS}$)[+-]?{_FIRST_GROUP}{_GROUP_BY_POINT}{{2,12}}"),
+        _matches(rf"(?!{_INTERNET_ADDRESS}$)[+-]?{_FIRST_GROUP}{_GROUP_BY_POINT}{{2,13}}"),
         Form.DOTTED_INTEGER,
         _undotted_integer,
     ),

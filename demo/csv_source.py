@@ -104,7 +104,8 @@ class CSVSource:
         for lines in blocks:
             if self._may_span_lines(lines):
                 # From here on a record may be longer than a line; no quote is open yet.
-                records = Records(text, self.dialect, chain(lines, chain.from_iterable(blocks)))
+                rest = chain(lines, chain.from_iterable(blocks))
+                records = Records(text, self.dialect, rest, line=text.line - len(lines))
                 return count + sum(map(self._count_filled, records.batches(_BATCH_ROWS)))
             blank = sum(map(lines.count, ("\n", "\r\n", "\r")))
             self.blank_lines += blank

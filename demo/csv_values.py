@@ -125,8 +125,8 @@ def _readings(texts: Sequence[str], shape: Shape) -> Iterator[Reading]:
     try:
         yield Reading(shape.form, texts, list(map(shape.convert, texts)))
     except ValueError:
-        pairs = list(_convertible(texts, shape.convert))
-        yield Reading(shape.form, [text for text, _value in pairs], [value for _text, value in pairs])
+        if pairs := list(_convertible(texts, shape.convert)):
+            yield Reading(shape.form, [text for text, _value in pairs], [value for _text, value in pairs])
     if shape.also is not None and all(map(shape.also.matches, texts)):
         yield from _readings(texts, shape.also)
 

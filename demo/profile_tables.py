@@ -93,7 +93,7 @@ def _profile_row(column: ColumnProfile) -> list[object]:
 
 
 def _cell(value: Extreme | Fraction | None, *, zoned: bool = False) -> object:
-    if isinstance(value, Fraction):
+    if isinstance(value, Fraction) and value.denominator > 1:
         value = _MEAN_DIGITS.divide(Decimal(value.numerator), Decimal(value.denominator))
     if isinstance(value, Decimal):
         # Plain notation as long as it is not absurd: 1250.00, but 1E+60.

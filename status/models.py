@@ -104,7 +104,7 @@ LIVE_FIELDS = (
 
 
 # What an instance computes once from its columns.
-_CACHED = {"steps", "step_list", "tail", "files"}
+_CACHED = {"step_list", "tail", "files"}
 
 
 class Job(models.Model):
@@ -178,6 +178,12 @@ class Job(models.Model):
         """The job's page."""
         return reverse("status:job", args=[self.pk])
 
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        """As Django does, and forget what was computed from the old values."""
+        for name in _CACHED:
+            self.__dict__.pop(name, None)
+        super().refresh_from_db(*args, **kwargs)
+
     def event(self) -> JobEvent:
         """The row's live fields."""
         return JobEvent(
@@ -203,7 +209,8 @@ class Job(models.Model):
         """This job as `event` shows it; neither self nor the row changes."""
         job = Job.__new__(Job)
         job.__dict__ = {name: value for name, value in self.__dict__.items() if name not in _CACHED}
-        job.__dict__.update({name: getattr(event, name) for name in LIVE_FIELDS[1:] if name != "steps"})
+        job.__dict__.update({name: getattr(event, name) for name in LIVE_FIELDS[1:]})
+        job.steps = [step.to_wire() for step in event.steps]
         job.step_list = list(event.steps)
         if event.file_count == self.file_count and "files" in self.__dict__:
             job.files = self.files

@@ -25,6 +25,7 @@ from status import channel, conf
 from status.events import JobEvent, Line
 from status.live import LiveJob
 from status.models import Job, LogLine
+from status.pace import Pace
 from status.states import State
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Watch:
 
     live: LiveJob
     last: JobEvent | None = None
+    pace: Pace = field(default_factory=Pace)
     published_at: float = 0.0
     checked_at: float = 0.0
     saved: JobEvent | None = None
@@ -192,19 +194,23 @@ class Reporter:
         live = watch.live
         if live.cancel_requested_at is not None or live.fenced:
             live.attention = True
-        age = now - watch.published_at
-        urgent = watch.last is not None and live.event().milestone != watch.last.milestone
-        pause = URGENT_SECONDS if urgent else conf.current().publish_seconds
-        if age < pause:
-            return pause - age
+        pause = conf.current().publish_seconds
+        wait = watch.pace.wait(now, pause)
+        if wait and watch.last is not None and live.event().milestone != watch.last.milestone:
+            wait = min(wait, watch.published_at + URGENT_SECONDS - now)
+        if wait > 0:
+            return wait
         event = watch.snapshot(now)
         if not _moved(event, watch.last):
             live.attention = True
             return conf.current().checkpoint_seconds
         watch.published_at = now
+        watch.pace.take(now, pause)
         with watch.lock:
             self._send(watch, event)
-        return conf.current().publish_seconds
+        if watch.pace.wait(now, pause) == 0:
+            live.attention = True
+        return pause
 
     def _send(self, watch: Watch, event: JobEvent) -> None:
         """Publish `event` under a new sequence number, with the lines that are new."""

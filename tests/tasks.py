@@ -131,3 +131,15 @@ def kill_yourself():
 @shared_task
 def unserialisable_result():
     return "x" * 400_000
+
+
+@shared_task
+def tick_until(gate, seen=None):
+    """Counts, a hundred a second, until the test opens the gate; leaves the count in a file."""
+    counter, number = step("Tick"), 0
+    while not Path(gate).exists():
+        number += 1
+        counter.update(number)
+        if seen:
+            Path(seen).write_text(str(number))
+        time.sleep(0.01)

@@ -12,6 +12,7 @@ from tests.processes import PROJECT
 # Downhill: a module imports only what stands before it.
 ORDER = [
     "status.conf",
+    "status.pace",
     "status.states",
     "status.events",
     "status.registry",

@@ -145,6 +145,13 @@ def test_at_shows_an_event_and_changes_nothing(job):
     assert shown.event() == row.event()
 
 
+def test_refreshing_forgets_what_was_computed(job):
+    assert job.step_list == []
+    Job.objects.update(steps=[["Read", 1.0, "running", 1, 4, "rows", "", 2.0]])
+    job.refresh_from_db()
+    assert [step.name for step in job.step_list] == ["Read"]
+
+
 def test_events_takes_one_query(job, django_assert_num_queries):
     Job.objects.create(task="t", title="U")
     with django_assert_num_queries(1):

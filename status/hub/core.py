@@ -210,13 +210,12 @@ class Hub:
     def _mark(self, entry: Entry, *, urgent: bool = False) -> None:
         """Paint the regions of `entry`: at once if their page had no frame lately, else in time."""
         now = time.monotonic()
-        pause = conf.current().frame_seconds
         for live in entry.lives:
             live.dirty.update(live.regions_of(entry.subject))
-            if urgent or now - live.sent_at >= pause:
+            wait = 0.0 if urgent else live.pace.wait(now, conf.current().frame_seconds)
+            if wait == 0:
                 self._make_ready(live)
             elif live.timer is None and live not in self._ready:
-                wait = live.sent_at + pause - now
                 live.timer = asyncio.get_running_loop().call_later(wait, self._make_ready, live)
 
     def _make_ready(self, live: Live) -> None:
@@ -234,7 +233,7 @@ class Hub:
         lives, self._ready = self._ready, set()
         work = []
         for live in lives:
-            live.sent_at = time.monotonic()
+            live.pace.take(time.monotonic(), conf.current().frame_seconds)
             dirty, live.dirty = live.dirty, set()
             work.append((live, dirty))
         for live, frame in await self._paint(work):

@@ -9,6 +9,7 @@ from status import conf
 from status.events import JobEvent, Line, TopicEvent
 from status.hub.slots import NOWHERE, Connection, LogFeed, Place
 from status.models import Job
+from status.pace import Pace
 from status.regions import Kind, Region, Subject, View
 from status.rendering import Shown
 
@@ -104,7 +105,7 @@ class Live:
     html: dict[str, str] = field(default_factory=dict)
     """What each region was last painted with: equal means nothing to send, so `<details>` stay open."""
     feeds: dict[str, LogFeed] = field(default_factory=dict)
-    sent_at: float = -1e9
+    pace: Pace = field(default_factory=Pace)
     timer: asyncio.TimerHandle | None = None
     over_since: float | None = None
 

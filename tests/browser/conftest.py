@@ -60,7 +60,7 @@ def visit(browser, web) -> Iterator[object]:
         page = context.new_page()
         listen(page)
         page.received = received = []
-        page.on("websocket", lambda socket: socket.on("framereceived", received.append))
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
         page.goto(path)
         return page
 
