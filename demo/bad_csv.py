@@ -18,7 +18,7 @@ HEAD_BYTES = 64 * 1024
 
 _ENCODED_WITH_NULS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _BINARY_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\x0b\x0c\r\x1b"))
-_JSON = re.compile(rb'\s*\[?\s*\{\s*"[^"]*"\s*:')
+_JSON = re.compile(rb'\[?\s*\{\s*"[^"]*"\s*:')
 
 _EXPORT = gettext_lazy("export it as CSV first")
 _UNPACK = gettext_lazy("unpack it first")

@@ -25,7 +25,7 @@ END_MARK = "\0"
 """A line that no file holds, put after its last one; unless it is read as a row, a quote was left open."""
 # Unit separator: what a file with a single column is split by, since the csv module needs some character.
 _NO_DELIMITER = "\x1f"
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'("?)sep=([^\w\s"\'\\\0]|\t)\1(?:\r\n|\n|\r|\Z)', re.IGNORECASE)
 
 _NUMBER_OR_TIME = re.compile(r"[+-]?[\d.,:/ T-]*\d[\d.,:/ T%Z+-]*", re.ASCII)
 _PROSE_OR_URL = re.compile(r"[,:;] |[,:;]$|://")
@@ -41,7 +41,8 @@ def is_number_or_time(cell: str) -> bool:
         >>> is_number_or_time("2024-02-29 12:30")
         True
     """
-    return _NUMBER_OR_TIME.fullmatch(cell) is not None
+    # Longer than any of them, a cell would cost the pattern the square of its length.
+    return len(cell) <= 50 and _NUMBER_OR_TIME.fullmatch(cell) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ def detect_dialect(sample: str, *, complete: bool) -> Dialect:
     """
     declared = _SEPARATOR_LINE.match(sample)
     if declared is not None:
-        sample, delimiters = sample[declared.end() :], declared[1]
+        sample, delimiters = sample[declared.end() :], declared[2]
     else:
         delimiters = "".join(mark for mark in DELIMITERS if mark in sample)
     lines = split_lines(sample)

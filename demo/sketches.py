@@ -27,7 +27,7 @@ class DistinctSketch:
     two processes estimate the same file differently, by about that error.
 
     Args:
-        size: k, at least 3; each takes 8 bytes of memory.
+        size: k, at least 3; each takes up to 16 bytes of memory.
 
     Example:
         >>> sketch = DistinctSketch(1_024)
@@ -40,7 +40,7 @@ class DistinctSketch:
         if size < 3:
             raise ValueError(f"The error is defined from a size of 3 on, not {size}.")
         self.size = size
-        self._smallest = array("q")
+        self._hashes = array("q")
         self._limit = _HALF_OF_THE_HASHES
 
     @property
@@ -51,19 +51,24 @@ class DistinctSketch:
     def add(self, values: Iterable[str]) -> None:
         """Take note of `values`; any of them may have come before."""
         limit = self._limit
-        fresh = {hashed for hashed in map(hash, values) if hashed < limit}
-        if not fresh:
-            return
-        self._smallest = array("q", sorted(fresh.union(self._smallest))[: self.size])
-        if len(self._smallest) == self.size:
-            self._limit = self._smallest[-1]
+        self._hashes.extend({hashed for hashed in map(hash, values) if hashed < limit})
+        # Sorting each time would cost more than all the rest when few values come at a time.
+        if len(self._hashes) > 2 * self.size:
+            self._compact()
 
     def estimate(self) -> float:
         """How many distinct values there were; exact as long as there were fewer than `size`."""
-        if len(self._smallest) < self.size:
-            return float(len(self._smallest))
-        largest = (self._smallest[-1] + _HALF_OF_THE_HASHES) / (2 * _HALF_OF_THE_HASHES)
+        self._compact()
+        if len(self._hashes) < self.size:
+            return float(len(self._hashes))
+        largest = (self._hashes[-1] + _HALF_OF_THE_HASHES) / (2 * _HALF_OF_THE_HASHES)
         return (self.size - 1) / largest
+
+    def _compact(self) -> None:
+        """Keep the `size` smallest hashes, sorted."""
+        self._hashes = array("q", sorted(set(self._hashes))[: self.size])
+        if len(self._hashes) == self.size:
+            self._limit = self._hashes[-1]
 
 
 def shortened(value: str) -> str:

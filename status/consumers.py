@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.utils import translation
 
 from status import access, rendering
 from status.hub import Connection, get_hub
@@ -71,6 +70,5 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         await get_hub().attach(self.connection, view, user)
 
     async def _refuse(self, code: int) -> None:
-        with translation.override(translation.get_language() or "en"):
-            await self.send(rendering.last_beat("refused"))
+        await self.send(rendering.last_beat("refused"))
         await self.close(code)

@@ -212,8 +212,7 @@ class Job(models.Model):
         job.__dict__.update({name: getattr(event, name) for name in LIVE_FIELDS[1:]})
         job.steps = [step.to_wire() for step in event.steps]
         job.step_list = list(event.steps)
-        if event.file_count == self.file_count and "files" in self.__dict__:
-            job.files = self.files
+        job._files_of = self if event.file_count == self.file_count else None
         return job
 
     @property
@@ -272,7 +271,10 @@ class Job(models.Model):
 
     @cached_property
     def files(self) -> list["Attachment"]:
-        """What it attached for download."""
+        """What it attached for download; for what `at` made, read once for all."""
+        source: Job | None = self.__dict__.get("_files_of")
+        if source is not None:
+            return source.files
         return list(self.attachments.filter(role=Attachment.Role.OUTPUT).order_by("created_at", "pk"))
 
     @property

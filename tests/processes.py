@@ -34,6 +34,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def _host_of(database: dict[str, Any]) -> str:
+    return f"{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}"
+
+
 class Process:
     """A child that shares the tests' database, Redis and run folder; its output goes to a file."""
 
@@ -46,8 +50,8 @@ class Process:
             "PYTHONPATH": str(PROJECT),
             **environment,
         }
-        if database["ENGINE"].endswith("sqlite3"):
-            self.environment["DATABASE_URL"] = f"sqlite:///{database['NAME']}"
+        scheme, host = ("sqlite", "") if connection.vendor == "sqlite" else ("postgres", _host_of(database))
+        self.environment["DATABASE_URL"] = f"{scheme}://{host}/{database['NAME']}"
         self.command = [sys.executable, "-m", *command]
         self.start()
 

@@ -460,3 +460,29 @@ def test_events_of_jobs_nobody_watches_cost_nothing():
         assert not hub._kick.is_set()
 
     asyncio.run(accept())
+
+
+async def test_a_jobs_files_are_read_once_and_not_with_every_event(hub, alice, job, tmp_path):
+    from django.core.files.base import ContentFile
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from status.hub import painting
+    from status.models import Attachment
+
+    region = Region(Subject.job(job.pk), "status/partials/files.html", "files")
+    socket = await open_socket(hub, alice, region, progress(job))
+    await Attachment.objects.acreate(job=job, name="report.csv", size=3, file=ContentFile(b"a,b", "x"))
+    await Job.objects.filter(pk=job.pk).aupdate(file_count=1)
+    hub._accept_job(event(job, 2, file_count=1))
+    await until(lambda: "report.csv" in socket.text)
+    [live] = hub._lives.values()
+
+    def paint_again(seq):
+        hub._entries[Subject.job(job.pk)].offer(replace(at(job, seq, seq), file_count=1))
+        with CaptureQueriesContext(connection) as queries:
+            painting.paint([(live, set(live.view.regions))])
+        return len(queries)
+
+    await hub._in_thread(paint_again, 3)
+    assert await hub._in_thread(paint_again, 4) == 0

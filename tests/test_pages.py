@@ -122,7 +122,10 @@ def test_cancel_with_and_without_htmx(client, alice, job):
 
 def test_a_get_cancels_nothing(client, alice, job):
     client.force_login(alice)
-    assert client.get(f"/jobs/{job.pk}/cancellation/").status_code == 405
+    response = client.get(f"/jobs/{job.pk}/cancellation/")
+    assert (response.status_code, response.url) == (302, f"/jobs/{job.pk}/")
+    job.refresh_from_db()
+    assert job.state == State.QUEUED
 
 
 def test_cancel_needs_the_csrf_token(alice, job):

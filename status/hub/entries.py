@@ -56,7 +56,7 @@ class Entry:
         if newest is held or newest == held:
             return False
         self._take_lines(event, newest)
-        self.stale = self.stale or newest.is_terminal or (held is not None and newest.attempt != held.attempt)
+        self.stale = self.stale or newest.is_terminal or (held is not None and _needs_row(newest, held))
         self.event = replace(newest, lines=())
         self.version += 1
         return True
@@ -92,6 +92,11 @@ class Entry:
         self.topic = event
         self.version += 1
         return True
+
+
+def _needs_row(newest: JobEvent, held: JobEvent) -> bool:
+    """Whether something changed of which an event carries only the fact: error of the attempt before, files."""
+    return newest.attempt != held.attempt or newest.file_count != held.file_count
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ Place = tuple[int, int]
 
 NOWHERE: Place = (0, 0)
 
+CLOSE_SECONDS = 5.0
 SEND_SECONDS = 60.0
 """A peer that takes nothing for so long is closed; daphne never says that it is slow, uvicorn waits."""
 
@@ -120,9 +121,11 @@ class Connection:
         """Send `last` and close; the writer ends."""
         self._task.cancel()
         with contextlib.suppress(Exception):
-            if last:
-                await self._send(last)
-            await self._close(code)
+            # A peer that takes nothing must not hold who closes the others.
+            async with asyncio.timeout(CLOSE_SECONDS):
+                if last:
+                    await self._send(last)
+                await self._close(code)
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()

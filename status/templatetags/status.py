@@ -32,7 +32,7 @@ LINES = "status/partials/log_lines.html"
 def live(
     context: template.Context,
     subject: Job | Subject | str,
-    partial: str = CARD,
+    partial: str = "",
     tag: str = "div",
     id: str = "",  # noqa: A002  # The name of the HTML attribute.
     **attributes: Any,
@@ -41,7 +41,8 @@ def live(
 
     Args:
         subject: a Job, the name of a topic, or a `Subject`.
-        partial: the template; gets `job`, or the keys of the topic's payload.
+        partial: the template; gets `job`, or the keys of the topic's payload. Without one a job shows as a
+            card: a panel with its title as a link, and a region inside.
         tag: the region's element; it stays, and what is inside is swapped.
         id: its id; default: made from subject and partial.
         attributes: further attributes of the element; `_` becomes `-`.
@@ -53,8 +54,14 @@ def live(
         `{% live job "orders/_row.html" tag="tr" class="border-b" data_job=job.pk %}` emits
         `<tr id="live-5d41402abc4b" class="border-b" data-job="…">…</tr>`.
     """
+    is_card = isinstance(subject, Job) and not partial
+    if is_card:
+        partial, attributes = CARD, {"class": "contents", **attributes}
     region, shown = _note(context, subject, partial, tag, id, appends=False)
-    return rendering.element(region, rendering.render(region, shown), attributes)
+    painted = rendering.element(region, rendering.render(region, shown), attributes)
+    if is_card:
+        return get_template("status/card.html").render({"job": subject, "region": painted})
+    return painted
 
 
 @register.simple_tag(takes_context=True)

@@ -195,7 +195,7 @@ MEGABYTE = 1024 * 1024
 
 def fifty_megabytes() -> Generated:
     """Unique numbers, frequent names, unique long texts, and ragged rows: 50 MB of them."""
-    rows = "".join(f'{row}@,name {row % 50},"{row}@ {"word " * 80}"\n' for row in range(1_000, 2_000))
+    rows = "".join(f'{row}@,name {row % 50},"{row}@ {"word " * 240}"\n' for row in range(1_000, 2_000))
     block = f"{rows}ragged\n".encode()
     header = b"id,name,text\n"
     blocks = (block.replace(b"@", b"%05d" % number) for number in range(50 * MEGABYTE // len(block)))
@@ -212,7 +212,7 @@ def test_memory_is_bounded_on_fifty_megabytes():
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert rows > 100_000
+    assert rows > 40_000
     assert [column.rows for column in columns] == [rows] * 3
     assert ragged.count == rows // 1_001
-    assert peak < 20 * MEGABYTE
+    assert peak < 30 * MEGABYTE

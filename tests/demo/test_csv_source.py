@@ -2,7 +2,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo import csv_records, csv_text
@@ -52,6 +52,43 @@ def test_any_table_is_read_as_it_was_written(rows):
     )
     assert [row for batch in source.batches(RaggedRows(3)) for row in batch] == rows
     assert source.count_rows() == len(rows)
+
+
+FRAGMENTS = [
+    b",",
+    b";",
+    b"\t",
+    b"\n",
+    b"\r\n",
+    b"\r",
+    b'"',
+    b"'",
+    b"\\",
+    b" ",
+    b"1",
+    b"2.5",
+    b"x",
+    b"sep=",
+    b"\x0b",
+]
+ANYTHING = st.lists(
+    st.sampled_from([*FRAGMENTS, b"NA", b"\xe9", "é東".encode(), b"\0", b"\x1f"]), max_size=60
+)
+
+
+@given(ANYTHING.map(b"".join), st.integers(1, 9))
+@settings(max_examples=200)
+def test_any_bytes_are_read_or_refused_whatever_the_blocks(data, block):
+    def outcome() -> object:
+        try:
+            return detect(data).header, rows_of(data)
+        except BadCSV as error:
+            return str(error)
+
+    at_once = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_text, "BLOCK_BYTES", max(block, len(data) // 2))
+        assert outcome() == at_once
 
 
 def test_a_header_alone_is_a_table_without_rows():
