@@ -189,7 +189,7 @@ def amount(value: float | None) -> str:
     if value is None:
         return "–"
     decimals = 0 if float(value).is_integer() or abs(value) >= 100 else 1
-    return number_format(value, decimals, use_l10n=True, force_grouping=True)
+    return number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
 
 
 @register.filter
@@ -198,7 +198,7 @@ def rate(value: float | None) -> str:
     if value is None:
         return "–"
     decimals = 0 if value >= 100 else 1 if value >= 1 else 2
-    return number_format(value, decimals, use_l10n=True, force_grouping=True)
+    return number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
 
 
 @register.simple_tag
