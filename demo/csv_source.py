@@ -80,8 +80,8 @@ class CSVSource:
         with closing(open_stream()) as stream:
             refuse_foreign(stream.read(HEAD_BYTES))
         encoding = detect_encoding(open_stream)
-        sample = "".join(next(CSVText(open_stream, encoding).blocks()))
-        dialect = detect_dialect(sample[:_SAMPLE_CHARS], complete=len(sample) < _SAMPLE_CHARS)
+        sample, complete = _sample(CSVText(open_stream, encoding))
+        dialect = detect_dialect(sample, complete=complete)
         header = find_header(Records(CSVText(open_stream, encoding), dialect))
         return cls(open_stream, encoding, dialect, header)
 
@@ -150,3 +150,14 @@ class CSVSource:
 
     def _fitted(self, row: list[str], line: int, ragged: RaggedRows) -> list[str]:
         return row if len(row) == ragged.width else ragged.fit(row, line)
+
+
+def _sample(text: CSVText) -> tuple[str, bool]:
+    """The beginning of the text, and whether it is all of it."""
+    sample = ""
+    for lines in text.blocks():
+        sample += "".join(lines)
+        if len(sample) > _SAMPLE_CHARS:
+            return sample[:_SAMPLE_CHARS], False
+        text.mark = text.position
+    return sample, True

@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from demo.column_types import ColumnType
 from demo.csv_profile import ColumnProfile, Extreme
 from demo.csv_source import CSVSource
 from demo.ragged_rows import RaggedRows
@@ -154,6 +155,8 @@ def _brief(column: ColumnProfile) -> dict[str, Any]:
     for left_out in ("rows", "sum", "off_examples", "distinct_exact"):
         del facts[left_out]
     tokens = list(column.null_tokens.items())[:_SUMMARY_TOKENS]
+    if column.type is ColumnType.DATETIME:
+        facts |= {key: facts[key].replace("T", " ") for key in ("min", "max")}
     facts |= {
         "name": _cut(column.name),
         "null_tokens": [{"token": token, "count": count} for token, count in tokens],

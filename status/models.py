@@ -212,7 +212,7 @@ class Job(models.Model):
         job.__dict__.update({name: getattr(event, name) for name in LIVE_FIELDS[1:]})
         job.steps = [step.to_wire() for step in event.steps]
         job.step_list = list(event.steps)
-        job._files_of = self if event.file_count == self.file_count else None
+        job.__dict__["_files_of"] = self if event.file_count == self.file_count else None
         return job
 
     @property

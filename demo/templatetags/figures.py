@@ -10,6 +10,8 @@ from demo.column_types import ColumnType
 register = template.Library()
 
 MISSING = "–"
+_NO_BREAK = "\xa0"
+_LARGEST_INTEGER_WRITTEN_OUT = 10**21
 _LARGEST_WRITTEN_OUT = 1e15
 _SMALLEST_WRITTEN_OUT = 1e-4
 
@@ -30,7 +32,7 @@ def figure(value: float | str | None, digits: int | None = None) -> str:
         return MISSING
     if isinstance(value, str):
         return value
-    if isinstance(value, int):
+    if isinstance(value, int) and abs(value) < _LARGEST_INTEGER_WRITTEN_OUT:
         return number_format(value, force_grouping=True)
     if value and not _SMALLEST_WRITTEN_OUT <= abs(value) < _LARGEST_WRITTEN_OUT:
         return f"{value:.6g}"
@@ -51,8 +53,8 @@ def share(part: int, whole: int) -> str:
         return MISSING
     percent = 100 * part / whole
     if part and percent < 0.1:
-        return f"< {number_format(0.1)} %"
-    return f"{number_format(round(percent, 1))} %"
+        return f"< {number_format(0.1)}{_NO_BREAK}%"
+    return f"{number_format(round(percent, 1))}{_NO_BREAK}%"
 
 
 @register.filter

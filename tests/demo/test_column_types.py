@@ -3,7 +3,7 @@ from datetime import date, datetime
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.column_types import ColumnType, ColumnTypes, Verdict
@@ -147,6 +147,7 @@ def test_the_mean_of_decimals_is_exact():
 
 
 @given(st.lists(st.integers(-(10**20), 10**20), min_size=1))
+@settings(deadline=None)
 def test_integers_have_their_exact_mean_and_range(numbers):
     verdict = verdict_of([str(number) for number in numbers])
     assert verdict.type is ColumnType.INTEGER
@@ -155,6 +156,7 @@ def test_integers_have_their_exact_mean_and_range(numbers):
 
 
 @given(st.lists(st.decimals(-(10**12), 10**12, places=3), min_size=1))
+@settings(deadline=None)
 def test_decimals_have_their_exact_mean_and_range(numbers):
     verdict = verdict_of([f"{number:.3f}" for number in numbers])
     assert verdict.mean == sum(map(Fraction, numbers)) / len(numbers)

@@ -1,7 +1,7 @@
 import csv
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.csv_dialect import DELIMITERS, Dialect, detect_dialect
@@ -131,6 +131,7 @@ WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
     delimiter=st.sampled_from(DELIMITERS),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
 )
+@settings(deadline=None)
 def test_any_table_of_words_is_read_as_it_was_written(rows, delimiter, quoting):
     sample = written(rows, delimiter=delimiter, quoting=quoting, lineterminator="\n")
     assert list(csv.reader(sample.splitlines(keepends=True), **found(sample).options())) == rows

@@ -124,7 +124,7 @@ VALUES = st.lists(
 
 
 @given(VALUES)
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 def test_absorbing_early_and_late_agree(values):
     """All that is not estimated is the same, whether the buffer was emptied on the way or not."""
     late, early = profile_of(values, exact=1_000), profile_of(values, exact=3, batch=2)

@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.csv_shapes import SHAPES
@@ -81,17 +81,20 @@ def test_what_is_only_text(text):
 
 
 @given(st.integers(-(10**39), 10**39))
+@settings(deadline=None)
 def test_any_integer_is_read(number):
     forms = forms_of(str(number))
     assert forms == {Form.INTEGER: [number]}
 
 
 @given(st.integers(-(10**39), 10**39).filter(lambda number: abs(number) >= 1000))
+@settings(deadline=None)
 def test_any_integer_in_groups_is_read(number):
     assert forms_of(f"{number:,}")[Form.GROUPED_INTEGER] == [number]
 
 
 @given(st.decimals(-(10**30), 10**30, places=2))
+@settings(deadline=None)
 def test_any_decimal_is_read_with_point_and_comma(number):
     written = f"{number:.2f}"
     assert forms_of(written) == {Form.DECIMAL: [number]}
@@ -99,6 +102,7 @@ def test_any_decimal_is_read_with_point_and_comma(number):
 
 
 @given(st.dates())
+@settings(deadline=None)
 def test_any_date_is_read(day):
     assert forms_of(day.isoformat()) == {Form.DATE: [day]}
     assert forms_of(f"{day.day}.{day.month}.{day.year:04}") == {Form.DAY_FIRST_DATE: [day]}
@@ -106,6 +110,7 @@ def test_any_date_is_read(day):
 
 
 @given(st.datetimes(timezones=st.none() | st.just(UTC) | st.just(timezone(timedelta(hours=5, minutes=45)))))
+@settings(deadline=None)
 def test_any_moment_is_read(value):
     assert forms_of(value.isoformat()) == {Form.DATETIME: [value]}
     assert forms_of(value.isoformat(sep=" ")) == {Form.DATETIME: [value]}
@@ -117,6 +122,7 @@ def test_any_moment_is_read(value):
         unique=True,
     )
 )
+@settings(deadline=None)
 def test_a_list_is_read_like_its_texts(texts):
     shapes = [*SHAPES]
     together: dict[Form, set[str]] = {}

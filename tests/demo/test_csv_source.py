@@ -42,6 +42,7 @@ CELLS = st.text(st.characters(categories=["L", "N", "P", "Zs"], exclude_characte
 
 
 @given(st.lists(st.lists(CELLS | st.just("two\nlines"), min_size=3, max_size=3), max_size=30))
+@settings(deadline=None)
 def test_any_table_is_read_as_it_was_written(rows):
     header = ["first name", "second name", "third name"]
     source = CSVSource(
@@ -77,7 +78,7 @@ ANYTHING = st.lists(
 
 
 @given(ANYTHING.map(b"".join), st.integers(1, 9))
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 def test_any_bytes_are_read_or_refused_whatever_the_blocks(data, block):
     def outcome() -> object:
         try:
@@ -120,6 +121,14 @@ def test_a_quoted_field_across_blocks_is_whole():
     field = "line, with comma\n" * (BLOCK_BYTES // 12)
     rows = [["a", "b"], *[["1", "2"]] * 20_000, ["1", field], ["2", "x"]]
     assert rows_of(written(rows)) == rows[1:]
+
+
+def test_a_header_longer_than_a_block():
+    names = [f"{'long name ' * 19}{number}" for number in range(1_900)]
+    assert len(",".join(names)) > BLOCK_BYTES
+    data = written([names, range(1_900)])
+    assert detect(data).header.names == tuple(names)
+    assert len(rows_of(data)) == 1
 
 
 def test_quotes_that_begin_far_in_the_file_are_honoured_by_both_passes():

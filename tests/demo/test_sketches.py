@@ -1,13 +1,14 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.sketches import MAX_VALUE_CHARS, DistinctSketch, Frequency, FrequentSketch, shortened
 
 
 @given(st.lists(st.text(min_size=1), max_size=60))
+@settings(deadline=None)
 def test_few_distinct_values_are_counted_exactly(values):
     sketch = DistinctSketch(64)
     for value in values:
@@ -64,6 +65,7 @@ def test_few_values_are_counted_exactly():
     st.lists(st.dictionaries(st.integers(0, 40).map(str), st.integers(1, 50), max_size=30), max_size=12),
     st.integers(1, 10),
 )
+@settings(deadline=None)
 def test_counts_are_within_the_stated_error(batches, size):
     sketch = FrequentSketch(size)
     truth: Counter[str] = Counter()
