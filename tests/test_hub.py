@@ -486,3 +486,17 @@ async def test_a_jobs_files_are_read_once_and_not_with_every_event(hub, alice, j
 
     await hub._in_thread(paint_again, 3)
     assert await hub._in_thread(paint_again, 4) == 0
+
+
+async def test_a_stalled_reader_gets_every_region_that_changed(hub, alice, job):
+    stalled = await open_socket(hub, alice, badge(job), progress(job), slow=True)
+    quick = await open_socket(hub, alice, badge(job), progress(job))
+    await until(lambda: stalled.connection._pending is None)
+    hub._accept_job(event(job, 2, cancel_requested_at=timezone.now()))
+    await until(lambda: "data-cancelling" in quick.text)
+    hub._accept_job(at(job, 3, 77))
+    await until(lambda: "77" in (quick.last("progress") or ""))
+    stalled.gate.set()
+    await until(lambda: len(stalled.frames) == 2)
+    assert "data-cancelling" in stalled.frames[1]
+    assert "77" in stalled.frames[1]
