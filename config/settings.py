@@ -9,6 +9,7 @@ RUN_DIR         everything that changes while it runs; default: .run beside this
 """
 
 import os
+import re
 from pathlib import Path
 
 import dj_database_url
@@ -145,7 +146,10 @@ CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"demo.site_status.broadcast_site_status": {"queue": "broadcast"}}
+CELERY_TASK_ROUTES = {
+    "demo.site_status.broadcast_site_status": {"queue": "broadcast"},
+    "status.sweep": {"queue": "broadcast"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 2.0
@@ -160,6 +164,7 @@ CELERY_BEAT_SCHEDULE = {
 
 STATUS = {"PUBLIC_TOPICS": ["site-status"]}
 
+PULSE = re.compile(r"broadcast_site_status|status\.sweep")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -168,7 +173,7 @@ LOGGING = {
         # Every five seconds for ever is no news.
         "no_pulse": {
             "()": "django.utils.log.CallbackFilter",
-            "callback": lambda record: "broadcast_site_status" not in record.getMessage(),
+            "callback": lambda record: not PULSE.search(record.getMessage()),
         },
     },
     "handlers": {

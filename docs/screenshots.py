@@ -58,7 +58,13 @@ class Shop:
         self.staff = users.create_superuser("demo", password="demo")  # noqa: S106
         self.newcomer = users.create_user("nora")
         self.worker = start_worker(
-            stack.folder / "shop.log", "-c", "8", "-I", "docs.sample_jobs", queues=f"default,{QUEUE}", name="shop"
+            stack.folder / "shop.log",
+            "-c",
+            "8",
+            "-I",
+            "docs.sample_jobs",
+            queues=f"default,{QUEUE}",
+            name="shop",
         )
 
     def start(self, name: str, *args: Any, title: str, queue: str = QUEUE) -> Any:
@@ -253,7 +259,9 @@ def take_readme(browser: Browser, shop: Shop) -> None:
 
 def main() -> None:
     """Start, fill, look, stop."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--all", type=Path, metavar="DIR", help="every page, light and dark, wide and narrow")
     folder = parser.parse_args().all
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"

@@ -14,8 +14,9 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import checks, logout
-        from status.sources import lifecycle
+        from status.sources import lifecycle, sweep
 
         checks.connect()
         logout.connect()
         lifecycle.connect()
+        sweep.connect()

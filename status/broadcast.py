@@ -31,10 +31,15 @@ def broadcast(topic: str, payload: dict[str, Any]) -> None:
         raise TypeError(f"broadcast() takes a dict, not {payload!r}")
     if not topic or len(topic) > 100:
         raise ValueError(f"A topic's name has 1 to 100 characters: {topic!r}")
+    event = retain(topic, payload)
+    transaction.on_commit(lambda: channel.publish(event))
+
+
+def retain(topic: str, payload: dict[str, Any]) -> TopicEvent:
+    """Write the new value of `topic` without telling anybody; returns the event that would."""
     now = timezone.now()
     with transaction.atomic():
         Topic.objects.bulk_create([Topic(name=topic, updated_at=now)], ignore_conflicts=True)
         Topic.objects.filter(pk=topic).update(version=F("version") + 1, payload=payload, updated_at=now)
         version = Topic.objects.values_list("version", flat=True).get(pk=topic)
-    event = TopicEvent(topic=topic, version=version, payload=payload, at=now)
-    transaction.on_commit(lambda: channel.publish(event))
+    return TopicEvent(topic=topic, version=version, payload=payload, at=now)

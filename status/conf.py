@@ -46,6 +46,18 @@ class Conf:
     log_buffer: int = 10_000
     """A worker holds at most so many lines of a job which it could not write yet; then the oldest go."""
 
+    lease_seconds: float = 20.0
+    """A running job whose worker has not written its row for this long has lost its worker."""
+
+    sweep_seconds: float = 5.0
+    """Beat looks this often for jobs that lost their worker or their message."""
+
+    most_losses: int = 3
+    """A job that is safe to repeat and loses its worker in this attempt, or a later one, has failed."""
+
+    track: tuple[str, ...] = field(default=())
+    """Patterns of task names (`orders.tasks.*`) whose runs are jobs, whoever sent them."""
+
     loggers: tuple[str, ...] = field(default=("celery.task",))
     """What these loggers write inside a job shows as its log lines (`celery.task`: `get_task_logger`)."""
 
@@ -80,7 +92,7 @@ def current() -> Conf:
     given = getattr(settings, "STATUS", {})
     pairs = given.items() if isinstance(given, dict) else ()
     values: dict[str, Any] = {name.lower(): value for name, value in pairs if name in known_names()}
-    for name in ("loggers", "public_topics"):
+    for name in ("loggers", "public_topics", "track"):
         if name in values:
             values[name] = tuple(values[name])
     return Conf(**values)

@@ -1,17 +1,19 @@
-"""Start and cancel jobs; for views, management commands, other tasks."""
+"""Start, cancel and retry jobs; for views, management commands, other tasks."""
 
 import json
 import logging
 from typing import Any
 from uuid import UUID, uuid4
 
+from celery import current_app
 from celery.canvas import Signature
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
-from kombu.utils.json import dumps
+from kombu.utils.json import dumps, loads
 
-from status import channel
-from status.events import ListEvent
+from status import channel, conf
+from status.events import Event, ListEvent
 from status.models import Job
 from status.states import Failure, State
 
@@ -26,20 +28,25 @@ def start(
     owner: Any = None,
     title: str = "",
     key: str | None = None,
+    repeatable: bool = False,
     startable: str = "",
+    params: dict[str, Any] | None = None,
     job_id: UUID | None = None,
 ) -> Job:
     """Start a task as a job.
 
     The row is written now; the message goes out when the transaction commits, so a worker never meets a job
-    that is not there, and a rollback takes both.
+    that is not there, and a rollback takes both. If the broker is down then, or the process dies before it
+    has sent the message, the sweep sends it.
 
     Args:
         signature: the task with its arguments, `import_orders.s(path)`; they must be JSON.
         owner: the user who may watch and cancel it; None: only who holds the permission `status.view_job`.
         title: what people see; default: the task's name.
         key: makes the start idempotent: while a live job holds the key, that job is returned.
+        repeatable: the task may run again when its worker is lost midway; so may one with `acks_late`.
         startable: the name under which the task was started from a page.
+        params: the form's data, for who starts it again.
         job_id: the id to give, for who must know it beforehand; also the Celery task id.
 
     Returns:
@@ -59,11 +66,13 @@ def start(
     job = Job(
         id=job_id or uuid4(),
         task=task,
-        title=(title or task.rpartition(".")[2].replace("_", " ").capitalize())[:255],
+        title=(title or title_of(task))[:255],
         owner=owner,
         key=key or None,
+        repeatable=repeatable or bool(getattr(current_app.tasks.get(task), "acks_late", False)),
         startable=startable,
-        signature=_as_json(signature),
+        params=params or {},
+        signature=as_json(signature),
         queue=str(signature.options.get("queue") or ""),
     )
     try:
@@ -74,7 +83,8 @@ def start(
         if holder is None:
             raise
         return holder
-    transaction.on_commit(lambda: _send(job, signature))
+    news = [ListEvent(scope=scope) for scope in channel.scopes(job.owner_id)]
+    transaction.on_commit(lambda: _announce_and_send(job, *news))
     return job
 
 
@@ -111,31 +121,94 @@ def cancel(job: Job) -> Job:
     return held
 
 
-def _send(job: Job, signature: Signature) -> None:
-    """Send the message of a committed job, and tell the lists it is in."""
-    channel.publish(*(ListEvent(scope=scope) for scope in channel.scopes(job.owner_id)))
+def retry(job: Job) -> Job:
+    """Run a failed or cancelled job again, with the same arguments and files, as its next attempt.
+
+    Its log and its files stay; lines know their attempt. A job in any other state is left alone, so a double
+    click retries once.
+
+    Args:
+        job: any job; only its id is used.
+
+    Returns:
+        The job as it is now.
+
+    Raises:
+        IntegrityError: another live job holds its key by now.
+
+    Example:
+        >>> retry(job).attempt
+        2
+    """
+    held = Job.objects.get(pk=job.pk)
+    with transaction.atomic():
+        reopened = Job.objects.reopen(held.pk, attempt=held.attempt)
+    held.refresh_from_db()
+    if reopened:
+        transaction.on_commit(lambda: _announce_and_send(held, held.event()))
+    return held
+
+
+def lose(job: Job, reason: str) -> bool:
+    """The attempt of `job` has lost its worker: the next one begins, if that is safe, else the job has failed.
+
+    Args:
+        job: a running job, as read.
+        reason: what is known, for its owner.
+
+    Returns:
+        Whether it was still running in that attempt.
+    """
+    again = job.repeatable and job.attempt < conf.current().most_losses
+    state = State.WAITING if again else State.FAILED
+    columns: dict[str, Any] = {"failure": "" if again else Failure.WORKER_LOST, "error": reason}
+    if again:
+        columns["next_at"] = timezone.now()
+    if not Job.objects.advance(job.pk, state, attempt=job.attempt, only_from=[State.RUNNING], **columns):
+        return False
+    job.refresh_from_db()
+    channel.publish(job.event())
+    if again:
+        send(job, job.attempt + 1)
+    return True
+
+
+def send(job: Job, attempt: int) -> bool:
+    """Send the message for an attempt of a committed job; whether the broker took it.
+
+    A message that goes out twice does no harm: an attempt begins once.
+    """
     try:
-        signature.apply_async(task_id=str(job.pk), headers=dict[str, Any]({ATTEMPT_HEADER: job.attempt}))
+        signature = Signature.from_dict(loads(dumps(job.signature)), app=current_app)
+        signature.apply_async(task_id=str(job.pk), headers=dict[str, Any]({ATTEMPT_HEADER: attempt}))
     except Exception as error:
-        logger.exception("Job %s could not be sent to the broker", job.pk)
-        Job.objects.advance(
-            job.pk,
-            State.FAILED,
-            attempt=job.attempt,
-            only_from=[State.QUEUED],
-            failure=Failure.ERROR,
-            error=_("The job could not be sent to the workers: %s") % error,
-        )
-        job.refresh_from_db()
-        channel.publish(job.event())
+        logger.warning("Job %s: not sent to the broker, the sweep will try again: %r", job.pk, error)
+        return False
+    Job.objects.filter(pk=job.pk, sent_at=None).update(sent_at=timezone.now())
+    return True
 
 
-def _as_json(signature: Signature) -> Any:
+def title_of(task: str) -> str:
+    """A title for a job that was given none.
+
+    >>> title_of("orders.tasks.import_orders")
+    'Import orders'
+    """
+    return task.rpartition(".")[2].replace("_", " ").capitalize()
+
+
+def _announce_and_send(job: Job, *news: Event) -> None:
+    channel.publish(*news)
+    send(job, job.attempt)
+
+
+def as_json(signature: Signature) -> Any:
     """The signature as Celery would send it; what JSON cannot hold is refused before anything is written."""
     try:
         return json.loads(dumps(dict(signature)))
     except TypeError as error:
         raise TypeError(
-            f"An argument of {signature.task} cannot be written as JSON ({error}). Pass ids, numbers, text, "
-            "lists or dicts, and load the object in the task."
+            _("An argument of %(task)s cannot be written as JSON (%(error)s).")
+            % {"task": signature.task, "error": error}
+            + " Pass ids, numbers, text, lists or dicts, and load the object in the task."
         ) from error

@@ -71,6 +71,14 @@ class JobQuerySet(models.QuerySet["Job"]):
             changed.update(state=state, attempt=attempt, seq=F("seq") + 1 if seq is None else seq, **fields)
         )
 
+    def reopen(self, job_id: UUID, *, attempt: int) -> bool:
+        """Queue an ended job again as the attempt after `attempt`: the one way out of a terminal state.
+
+        Only for a person who asks for it. Returns whether the job had failed or been cancelled in that attempt.
+        """
+        ended = self.filter(pk=job_id, attempt=attempt, state__in=[State.FAILED, State.CANCELLED])
+        return bool(ended.update(state=State.QUEUED, attempt=attempt + 1, seq=0, **FRESH))
+
     def request_cancel(self, job_id: UUID) -> bool:
         """Note that the running job `job_id` shall end; whether this call was the first to ask."""
         asked = self.filter(pk=job_id, state=State.RUNNING, cancel_requested_at=None)
@@ -82,6 +90,26 @@ class JobQuerySet(models.QuerySet["Job"]):
 
 
 JobManager = models.Manager.from_queryset(JobQuerySet)
+
+# An attempt begins with these.
+FRESH: dict[str, Any] = {
+    "failure": "",
+    "steps": [],
+    "progress": None,
+    "rate": None,
+    "time_left_seconds": None,
+    "line_count": 0,
+    "next_at": None,
+    "sent_at": None,
+    "started_at": None,
+    "finished_at": None,
+    "heartbeat_at": None,
+    "cancel_requested_at": None,
+    "result": None,
+    "error": "",
+    "traceback": "",
+    "worker": "",
+}
 
 LIVE_FIELDS = (
     "id",
@@ -129,9 +157,14 @@ class Job(models.Model):
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.QUEUED)
     failure = models.CharField(_("failure"), max_length=12, choices=Failure.choices, blank=True, default="")
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
+    most_attempts = models.PositiveIntegerField(_("most attempts"), null=True, blank=True)
+    repeatable = models.BooleanField(_("safe to repeat"), default=False)
+    schedule = models.CharField(_("schedule"), max_length=200, blank=True, default="")
+    params = models.JSONField(_("parameters"), default=dict, blank=True)
     seq = models.PositiveBigIntegerField(default=0)
 
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
     started_at = models.DateTimeField(_("started at"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     next_at = models.DateTimeField(_("next at"), null=True, blank=True)
@@ -162,6 +195,13 @@ class Job(models.Model):
             models.Index(fields=["owner", "-created_at", "-id"], name="status_job_owner"),
             models.Index(fields=["-created_at", "-id"], name="status_job_created"),
             models.Index(fields=["state", "-created_at", "-id"], name="status_job_state"),
+            models.Index(
+                fields=["created_at"],
+                name="status_job_unsent",
+                condition=Q(state=State.QUEUED, sent_at=None),
+            ),
+            models.Index(fields=["heartbeat_at"], name="status_job_lease", condition=Q(state=State.RUNNING)),
+            models.Index(fields=["next_at"], name="status_job_due", condition=Q(state=State.WAITING)),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -340,6 +380,7 @@ class Attachment(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     job = models.ForeignKey(Job, models.CASCADE, related_name="attachments")
+    field = models.CharField(max_length=100, blank=True, default="")
     role = models.CharField(max_length=6, choices=Role.choices, default=Role.OUTPUT)
     name = models.CharField(max_length=255)
     file = models.FileField(upload_to=attachment_path, max_length=500)

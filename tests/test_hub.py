@@ -405,7 +405,8 @@ async def test_a_page_whose_jobs_have_all_ended_is_let_go(hub, alice, job, setti
 async def test_logging_out_closes_that_sessions_sockets(hub, alice, operator, job):
     mine = await open_socket(hub, alice, badge(job))
     other = await open_socket(hub, operator, badge(job))
-    channel.publish(LogoutEvent(user=str(alice.pk), session="another session"))
+    await hub._accept(LogoutEvent(user=str(alice.pk), session="another session"))
+    assert mine.closed is None
     channel.publish(LogoutEvent(user=str(alice.pk), session=f"session of {alice.pk}"))
     await until(lambda: mine.closed)
     assert (mine.closed, other.closed) == (4401, None)

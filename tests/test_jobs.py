@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from status import channel, jobs
 from status.jobs import cancel, start
 from status.models import Job
-from status.states import Failure, State
+from status.states import State
 from tests import tasks
 
 
@@ -31,6 +31,8 @@ def test_the_message_goes_out_on_commit_under_the_jobs_id(sent):
         assert Job.objects.get() == job
         assert sent == []
     assert sent == [("tests.tasks.add", {"task_id": str(job.pk), "headers": {"status_attempt": 1}})]
+    job.refresh_from_db()
+    assert job.sent_at is not None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -92,15 +94,15 @@ def test_a_key_holds_under_concurrent_starts(sent):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_cannot_be_sent_says_so(monkeypatch, caplog):
+def test_a_job_that_cannot_be_sent_waits_for_the_sweep(monkeypatch, caplog):
     def down(self, *args, **options):
         raise ConnectionError("broker is down")
 
     monkeypatch.setattr("celery.canvas.Signature.apply_async", down)
     job = start(tasks.add.s(1, 2))
     job.refresh_from_db()
-    assert (job.state, job.failure) == (State.FAILED, Failure.ERROR)
-    assert job.error == "The job could not be sent to the workers: broker is down"
+    assert (job.state, job.sent_at) == (State.QUEUED, None)
+    assert "the sweep will try again" in caplog.text
 
 
 def test_cancel_leaves_an_ended_job_as_it_ended(db, sent):

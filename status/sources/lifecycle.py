@@ -8,6 +8,8 @@ import json
 import logging
 import traceback as tracebacks
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from functools import wraps
 from typing import Any
 from uuid import UUID
@@ -16,15 +18,17 @@ from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, Worker
 from celery import signals
 from celery.exceptions import Ignore, Reject
 from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from status import channel, conf
-from status.jobs import ATTEMPT_HEADER
+from status.events import ListEvent
+from status.jobs import ATTEMPT_HEADER, as_json, lose, title_of
 from status.live import JobCancelled, LiveJob, current_job, set_current
-from status.models import Job
+from status.models import FRESH, Job
 from status.progress import JobLogHandler
 from status.reporter import Ending, reporter
-from status.states import TERMINAL, Failure, State
+from status.states import Failure, State
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +40,7 @@ def connect() -> None:
     """Listen to Celery; called once when the app is ready."""
     uid = "status.lifecycle"
     signals.worker_init.connect(_guard_tasks, dispatch_uid=uid, weak=False)
+    signals.before_task_publish.connect(_on_publish, dispatch_uid=uid, weak=False)
     signals.task_prerun.connect(_on_prerun, dispatch_uid=uid, weak=False)
     signals.task_success.connect(_on_success, dispatch_uid=uid, weak=False)
     signals.task_retry.connect(_on_retry, dispatch_uid=uid, weak=False)
@@ -81,9 +86,20 @@ def attempt_of(request: Any) -> int | None:
     return attempt
 
 
+def _on_publish(headers: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    """A message that a job sends under its own id is its retry: the next attempt."""
+    live = current_job()
+    if live is not None and headers is not None and headers.get("id") == str(live.id):
+        headers[ATTEMPT_HEADER] = live.attempt + 1
+
+
 def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
     request = task.request
-    attempt = attempt_of(request)
+    try:
+        attempt = attempt_of(request) or _adopted(task)
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("Task %s[%s] should be a job, but no row can be made: %r", task.name, task_id, error)
+        attempt = None
     if attempt is None:
         set_current(None)
         return
@@ -93,9 +109,8 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
         worker=str(request.hostname or ""),
         eager=bool(request.is_eager),
     )
-    queue = str((request.delivery_info or {}).get("routing_key") or "")
     try:
-        _claim(live, queue)
+        _claim(live, task)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("Job %s begins although its row cannot be read: %r", task_id, error)
     set_current(live)
@@ -103,38 +118,77 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
         reporter().begin(live)
 
 
-def _claim(live: LiveJob, queue: str) -> None:
-    """Begin an attempt in the row, or mark `live` as refused."""
+def _adopted(task: Any) -> int | None:
+    """Make a job of a run that `STATUS["TRACK"]` asks for; returns its attempt, None if it does not."""
+    if not any(fnmatchcase(task.name, pattern) for pattern in conf.current().track):
+        return None
+    request = task.request
+    schedule = str(getattr(request, "periodic_task_name", None) or "")
+    signature = task.signature(request.args, request.kwargs, queue=_queue_of(request))
+    job, _made = Job.objects.get_or_create(
+        pk=UUID(request.id),
+        defaults={
+            "task": task.name,
+            "title": (schedule or title_of(task.name))[:255],
+            "schedule": schedule[:200],
+            "signature": as_json(signature),
+            "sent_at": timezone.now(),
+            "repeatable": bool(task.acks_late),
+        },
+    )
+    if _made:
+        channel.publish(*(ListEvent(scope=scope) for scope in channel.scopes(None)))
+    return job.attempt if job.state == State.QUEUED else job.attempt + 1
+
+
+def _queue_of(request: Any) -> str:
+    return str((request.delivery_info or {}).get("routing_key") or "")
+
+
+def _claim(live: LiveJob, task: Any) -> None:
+    """Begin an attempt in the row, or mark `live` as refused.
+
+    A message says which attempt it asks for, and each attempt begins once: a message that comes again, late,
+    or after the job has ended, is not executed. Whether a silent worker is dead is for the sweep to say.
+    """
     columns: dict[str, Any] = {
         "started_at": live.started_at,
+        "heartbeat_at": live.started_at,
         "worker": live.worker,
-        "queue": queue,
+        "queue": _queue_of(task.request),
         "next_at": None,
     }
-    if Job.objects.advance(
+    live.seq = 1
+    begun = Job.objects.advance(
         live.id, State.RUNNING, attempt=live.attempt, seq=1, only_from=[State.QUEUED], **columns
-    ):
-        live.seq = 1
+    )
+    if begun and live.attempt == 1:
         return
-    job = Job.objects.filter(pk=live.id).only("state", "attempt", "file_count").first()
-    if job is None or job.state in TERMINAL:
-        logger.info("Job %s is not executed: %s", live.id, job.state if job else "its row is gone")
-        live.refused = True
+    held = Job.objects.filter(pk=live.id).first()
+    if held is not None and not begun and _may_follow(held, live.attempt):
+        live.attempt = held.attempt + 1
+        fresh = FRESH | {"sent_at": held.sent_at, "most_attempts": _most_attempts(task)} | columns
+        begun = Job.objects.advance(live.id, State.RUNNING, attempt=live.attempt, seq=1, **fresh)
+    if held is not None and begun:
+        live.file_count = held.file_count
         return
-    # Waiting for its next attempt, or delivered again while another is under way: the newer one counts.
-    live.attempt, live.seq = job.attempt + 1, 1
-    live.file_count = job.file_count
-    fresh: dict[str, Any] = {
-        "line_count": 0,
-        "steps": [],
-        "progress": None,
-        "rate": None,
-        "time_left_seconds": None,
-    }
-    if not Job.objects.advance(
-        live.id, State.RUNNING, attempt=live.attempt, seq=1, **columns, **fresh, cancel_requested_at=None
-    ):
-        live.refused = True
+    logger.info("Job %s is not executed: %s", live.id, held.state if held else "its row is gone")
+    live.refused = True
+
+
+def _may_follow(held: Job, attempt: int) -> bool:
+    """Whether a message for `attempt` may begin the attempt after the one that `held` is in."""
+    if held.is_cancelling:
+        # It was asked to stop and has sent its retry before it could hear of that.
+        Job.objects.advance(held.pk, State.CANCELLED, attempt=held.attempt)
+        return False
+    if held.state == State.WAITING:
+        return attempt <= held.attempt + 1
+    return held.state == State.RUNNING and attempt == held.attempt + 1
+
+
+def _most_attempts(task: Any) -> int | None:
+    return None if task.max_retries is None else task.max_retries + 1
 
 
 def _on_success(sender: Any, result: Any, **kwargs: Any) -> None:
@@ -151,21 +205,47 @@ def _on_retry(sender: Any, request: Any, reason: Any = None, **kwargs: Any) -> N
     if live.cancel_requested_at is not None:
         # The message of the next attempt is on its way; it will find the job ended.
         return _end(live, Ending(state=State.CANCELLED))
-    next_at = reason.when if hasattr(reason.when, "tzinfo") else None
-    _end(live, Ending(state=State.WAITING, next_at=next_at, columns={"error": error_text(reason.exc)}))
+    columns = {"error": error_text(reason.exc), "most_attempts": _most_attempts(sender)}
+    _end(live, Ending(state=State.WAITING, next_at=_moment(reason.when), columns=columns))
+
+
+def _moment(when: Any) -> datetime:
+    """When a retry is due; Celery gives seconds or a moment."""
+    if isinstance(when, datetime):
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
+    return timezone.now() + timedelta(seconds=when or 0)
 
 
 def _on_failure(
     sender: Any, task_id: str, exception: BaseException, einfo: Any = None, **kwargs: Any
 ) -> None:
     live = current_job()
-    failure, error = failure_of(exception), error_text(exception)
+    failure = failure_of(exception)
+    error = error_text(exception)
+    if failure == Failure.TIMEOUT:
+        error = _timeout_text(sender, exception)
     trace = str(getattr(einfo, "traceback", "") or "")[-LONGEST_TRACEBACK:]
     columns = {"error": error, "traceback": trace}
     if live is not None and str(live.id) == task_id:
         _end(live, Ending(state=State.FAILED, failure=failure, columns=columns))
-    elif failure != Failure.ERROR:
+    elif failure == Failure.WORKER_LOST:
+        job = Job.objects.filter(pk=task_id).first()
+        if job is not None:
+            lose(job, _("The process that ran the job died: %s") % exception)
+    elif failure == Failure.TIMEOUT:
         _end_from_outside(task_id, State.FAILED, failure=failure, **columns)
+
+
+def _timeout_text(task: Any, exception: BaseException) -> str:
+    """Which limit was passed, in seconds."""
+    is_hard = isinstance(exception, TimeLimitExceeded)
+    limit = exception.args[0] if exception.args else None
+    if not isinstance(limit, int | float):
+        hard, soft = (getattr(task.request, "timelimit", None) or (None, None))[:2]
+        limit = (hard or task.time_limit) if is_hard else (soft or task.soft_time_limit)
+    if limit is None:
+        return _("The job took longer than its time limit.")
+    return _("The job took longer than its time limit of %g s.") % limit
 
 
 def _on_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **kwargs: Any) -> None:
@@ -227,8 +307,6 @@ def error_text(exception: BaseException | None) -> str:
     """What the job's owner reads: the message; with the class for Python's own terse ones."""
     if exception is None:
         return ""
-    if isinstance(exception, SoftTimeLimitExceeded | TimeLimitExceeded):
-        return _("The job took longer than its time limit.")
     text = str(exception)
     if type(exception).__module__ == "builtins" or not text:
         return "".join(tracebacks.format_exception_only(exception)).strip()

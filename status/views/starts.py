@@ -1,6 +1,6 @@
 """Starting a job from a page."""
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 from celery import current_app
@@ -9,7 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import UploadedFile
 from django.db import models, transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
@@ -58,6 +58,7 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
         key: names the page's form, so that a double click starts one job.
     """
     job_id = uuid4()
+    data = cast(QueryDict, form.data)
     files = {name: value for name, value in form.cleaned_data.items() if isinstance(value, UploadedFile)}
     attachments = {name: _attachment(job_id, value) for name, value in files.items()}
     arguments = {name: _argument(value) for name, value in form.cleaned_data.items()}
@@ -72,6 +73,7 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
             title=title,
             key=f"form:{user.pk}:{key}"[:200] if key else None,
             startable=entry.name,
+            params={name: data.getlist(name) for name in form.fields if name in data},
             job_id=job_id,
         )
         if job.pk == job_id:

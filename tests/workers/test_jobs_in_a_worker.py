@@ -119,7 +119,7 @@ def test_a_retry_waits_and_begins_the_next_attempt(worker, alice):
 def test_a_soft_time_limit_is_a_timeout(worker, alice):
     job = ended(start(tasks.too_slow.s(), owner=alice))
     assert (job.state, job.failure) == (State.FAILED, Failure.TIMEOUT)
-    assert job.error == "The job took longer than its time limit."
+    assert job.error == "The job took longer than its time limit of 1 s."
 
 
 def test_a_killed_process_is_a_lost_worker(worker, alice):

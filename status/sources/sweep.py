@@ -1,0 +1,98 @@
+"""What beat does for jobs that nobody looks after any more: lost workers, messages that were never sent."""
+
+import logging
+from datetime import timedelta
+
+from celery import shared_task, signals
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from status import conf, jobs
+from status.broadcast import retain
+from status.models import Job, Topic
+from status.states import State
+
+logger = logging.getLogger(__name__)
+
+NAME = "status.sweep"
+PULSE = "status.sweep"
+UNSENT_SECONDS = 10.0
+OVERDUE_SECONDS = 60.0
+MOST_AT_ONCE = 500
+
+
+def connect() -> None:
+    """Put the sweep on beat's schedule, unless the project has an entry of that name."""
+    signals.import_modules.connect(_on_import_modules, dispatch_uid=NAME, weak=False)
+
+
+def _on_import_modules(sender: object, **kwargs: object) -> None:
+    schedule = getattr(getattr(sender, "conf", None), "beat_schedule", None)
+    if schedule is not None:
+        seconds = conf.current().sweep_seconds
+        schedule.setdefault(NAME, {"task": NAME, "schedule": seconds, "options": {"expires": seconds}})
+
+
+@shared_task(name=NAME, ignore_result=True)
+def sweep() -> None:
+    """Send what was not sent, and end or repeat what lost its worker. Any number may run at once."""
+    send_unsent()
+    send_overdue()
+    if _is_regular():
+        expire_leases()
+
+
+def send_unsent() -> int:
+    """Send the message of each queued job that has none; returns how many the broker took.
+
+    The message of a job is sent within milliseconds of the commit, so an older one without was interrupted.
+    """
+    before = timezone.now() - timedelta(seconds=UNSENT_SECONDS)
+    unsent = Job.objects.filter(state=State.QUEUED, sent_at=None, created_at__lt=before).order_by(
+        "created_at"
+    )
+    sent = 0
+    for job in unsent[:MOST_AT_ONCE]:
+        if not jobs.send(job, job.attempt):
+            break
+        sent += 1
+    return sent
+
+
+def send_overdue() -> int:
+    """Send again for each waiting job whose time passed a minute ago: its message is lost or held up."""
+    now = timezone.now()
+    overdue = Job.objects.filter(state=State.WAITING, next_at__lt=now - timedelta(seconds=OVERDUE_SECONDS))
+    sent = 0
+    for job in overdue.order_by("next_at")[:MOST_AT_ONCE]:
+        mine = Job.objects.filter(pk=job.pk, state=State.WAITING, next_at=job.next_at).update(next_at=now)
+        if mine and jobs.send(job, job.attempt + 1):
+            sent += 1
+    return sent
+
+
+def expire_leases() -> int:
+    """End or repeat each running job whose worker has written nothing for `LEASE_SECONDS`."""
+    lease = timedelta(seconds=conf.current().lease_seconds)
+    silent = Job.objects.filter(state=State.RUNNING, heartbeat_at__lt=timezone.now() - lease)
+    lost = 0
+    for job in silent.order_by("heartbeat_at")[:MOST_AT_ONCE]:
+        reason = _("The worker %(worker)s was lost: nothing was heard of it since %(at)s.") % {
+            "worker": job.worker,
+            "at": f"{job.heartbeat_at:%H:%M:%S} UTC",
+        }
+        if jobs.lose(job, reason):
+            logger.warning("Job %s, attempt %d: worker %s is lost", job.pk, job.attempt, job.worker)
+            lost += 1
+    return lost
+
+
+def _is_regular() -> bool:
+    """Whether the sweep before this one was not long ago.
+
+    After a pause (the database or beat was down) the workers first get the time to write their rows: they
+    may all be alive.
+    """
+    last = Topic.objects.filter(pk=PULSE).values_list("updated_at", flat=True).first()
+    retain(PULSE, {})
+    return last is not None and timezone.now() - last < timedelta(seconds=conf.current().lease_seconds)

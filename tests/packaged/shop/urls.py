@@ -1,0 +1,10 @@
+from django.urls import include, path
+
+from orders import views
+
+urlpatterns = [
+    path("orders/", views.orders, name="orders"),
+    path("orders/table/", views.table, name="orders-table"),
+]
+
+urlpatterns += [path("jobs/", include("status.urls"))]
