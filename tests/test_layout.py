@@ -16,6 +16,9 @@ ORDER = [
     "status.states",
     "status.events",
     "status.registry",
+    "status.models.queries",
+    "status.models.job",
+    "status.models.parts",
     "status.models",
     "status.channel",
     "status.live",
@@ -71,9 +74,13 @@ def place(name: str) -> int:
 
 
 def imported(path: Path) -> set[str]:
-    """The modules that a file imports, wherever in it."""
+    """The modules that a file imports, wherever in it; not those that only a type checker reads."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -1,135 +1,29 @@
-"""The rows. `Job.objects.advance` is the one place where a job changes its state."""
+"""The row of a job."""
 
 import json
 import uuid
-from collections.abc import Iterable
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from status import conf
 from status.events import JobEvent, Line, Step
+from status.models.queries import LIVE_FIELDS, JobQuerySet
 from status.registry import startables
-from status.states import LIVE, TERMINAL, Failure, State, below
+from status.states import LIVE, Failure, State
 
-
-class JobQuerySet(models.QuerySet["Job"]):
-    """Chooses and moves jobs."""
-
-    def live(self) -> "JobQuerySet":
-        """Those that have not ended."""
-        return self.filter(state__in=sorted(LIVE))
-
-    def advance(
-        self,
-        job_id: UUID,
-        state: str,
-        *,
-        attempt: int,
-        seq: int | None = None,
-        only_from: Iterable[str] | None = None,
-        **fields: Any,
-    ) -> bool:
-        """Move a job to `state` and write `fields`, unless the row knows better.
-
-        The one guarded write. The UPDATE's WHERE refuses to leave a terminal state, refuses an older
-        attempt, refuses to go back within an attempt, and refuses a sequence number that is not newer. So
-        of two who end a job one wins, and whoever comes late changes nothing.
-
-        Args:
-            job_id: the job.
-            state: the new state; for a progress report the same as before.
-            attempt: the attempt that the caller speaks for.
-            seq: its sequence number within the attempt; None for a caller who has none (not the worker that
-                runs the attempt): the row's number is raised by one.
-            only_from: narrows the states which may be left.
-            fields: other columns to write in the same statement.
-
-        Returns:
-            Whether the row was changed.
-
-        Example:
-            >>> Job.objects.advance(job.id, State.CANCELLED, attempt=1, only_from=[State.QUEUED])
-            True
-        """
-        newer = Q(attempt__lt=attempt) | Q(attempt=attempt, state__in=below(state))
-        if seq is not None:
-            newer |= Q(attempt=attempt, state=state, seq__lt=seq)
-        changed = self.filter(newer, pk=job_id, state__in=sorted(only_from or LIVE))
-        if state in TERMINAL:
-            fields.setdefault("finished_at", timezone.now())
-        return bool(
-            changed.update(state=state, attempt=attempt, seq=F("seq") + 1 if seq is None else seq, **fields)
-        )
-
-    def reopen(self, job_id: UUID, *, attempt: int) -> bool:
-        """Queue an ended job again as the attempt after `attempt`: the one way out of a terminal state.
-
-        Only for a person who asks for it. Returns whether the job had failed or been cancelled in that attempt.
-        """
-        ended = self.filter(pk=job_id, attempt=attempt, state__in=[State.FAILED, State.CANCELLED])
-        return bool(ended.update(state=State.QUEUED, attempt=attempt + 1, seq=0, **FRESH))
-
-    def request_cancel(self, job_id: UUID) -> bool:
-        """Note that the running job `job_id` shall end; whether this call was the first to ask."""
-        asked = self.filter(pk=job_id, state=State.RUNNING, cancel_requested_at=None)
-        return bool(asked.update(cancel_requested_at=timezone.now()))
-
-    def events(self, job_ids: Iterable[UUID]) -> list[JobEvent]:
-        """The live fields of these jobs, in one query."""
-        return [job.event() for job in self.filter(pk__in=list(job_ids)).only(*LIVE_FIELDS)]
-
+if TYPE_CHECKING:
+    from status.models.parts import Attachment
 
 JobManager = models.Manager.from_queryset(JobQuerySet)
-
-# An attempt begins with these.
-FRESH: dict[str, Any] = {
-    "failure": "",
-    "steps": [],
-    "progress": None,
-    "rate": None,
-    "time_left_seconds": None,
-    "line_count": 0,
-    "next_at": None,
-    "sent_at": None,
-    "started_at": None,
-    "finished_at": None,
-    "heartbeat_at": None,
-    "cancel_requested_at": None,
-    "result": None,
-    "error": "",
-    "traceback": "",
-    "worker": "",
-}
-
-LIVE_FIELDS = (
-    "id",
-    "attempt",
-    "seq",
-    "state",
-    "failure",
-    "steps",
-    "progress",
-    "rate",
-    "time_left_seconds",
-    "worker",
-    "started_at",
-    "finished_at",
-    "next_at",
-    "cancel_requested_at",
-    "line_count",
-    "file_count",
-)
-
 
 # What an instance computes once from its columns.
 _CACHED = {"step_list", "tail", "files"}
@@ -315,7 +209,7 @@ class Job(models.Model):
         source: Job | None = self.__dict__.get("_files_of")
         if source is not None:
             return source.files
-        return list(self.attachments.filter(role=Attachment.Role.OUTPUT).order_by("created_at", "pk"))
+        return list(self.attachments.filter(role="output").order_by("created_at", "pk"))
 
     @property
     def result_url(self) -> str:
@@ -341,67 +235,3 @@ class Job(models.Model):
         """The partial that shows its result."""
         entry = startables.get(self.startable)
         return entry.result_template if entry else "status/partials/result.html"
-
-
-class LogLine(models.Model):
-    """One line of a job's log; numbers count from 1 within the attempt, of which two may overlap."""
-
-    job = models.ForeignKey(Job, models.CASCADE, related_name="lines", db_index=False)
-    number = models.PositiveIntegerField()
-    attempt = models.PositiveIntegerField()
-    at = models.DateTimeField()
-    level = models.PositiveSmallIntegerField()
-    text = models.TextField()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["job", "attempt", "number"], name="status_line_place")]
-
-    def __str__(self) -> str:
-        return self.text
-
-    def frozen(self) -> Line:
-        """The line as it travels."""
-        return Line(number=self.number, attempt=self.attempt, at=self.at, level=self.level, text=self.text)
-
-
-def attachment_path(attachment: "Attachment", filename: str) -> str:
-    """Where a file is kept: one folder per job, one per file, so that names cannot meet."""
-    return f"status/{attachment.job_id}/{attachment.pk}/{filename}"
-
-
-class Attachment(models.Model):
-    """A file that a job was given or that it made."""
-
-    class Role(models.TextChoices):
-        """Which of the two."""
-
-        INPUT = "input", _("Input")
-        OUTPUT = "output", _("Output")
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    job = models.ForeignKey(Job, models.CASCADE, related_name="attachments")
-    field = models.CharField(max_length=100, blank=True, default="")
-    role = models.CharField(max_length=6, choices=Role.choices, default=Role.OUTPUT)
-    name = models.CharField(max_length=255)
-    file = models.FileField(upload_to=attachment_path, max_length=500)
-    size = models.PositiveBigIntegerField()
-    created_at = models.DateTimeField(default=timezone.now)
-
-    def __str__(self) -> str:
-        return self.name
-
-    def get_absolute_url(self) -> str:
-        """Where it is downloaded."""
-        return reverse("status:attachment", args=[self.job_id, self.pk])
-
-
-class Topic(models.Model):
-    """The newest value of a topic, so that a page opened later shows it at once."""
-
-    name = models.CharField(max_length=100, primary_key=True)
-    version = models.PositiveBigIntegerField(default=0)
-    payload = models.JSONField(default=dict)
-    updated_at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return self.name

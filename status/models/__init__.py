@@ -1,0 +1,7 @@
+"""The rows."""
+
+from status.models.job import Job
+from status.models.parts import Attachment, LogLine, Topic, attachment_path
+from status.models.queries import FRESH
+
+__all__ = ["FRESH", "Attachment", "Job", "LogLine", "Topic", "attachment_path"]
