@@ -143,3 +143,34 @@ def tick_until(gate, seen=None):
         if seen:
             Path(seen).write_text(str(number))
         time.sleep(0.01)
+
+
+@shared_task
+def kill_yourself_once(path):
+    """Dies the first time, at once and hard."""
+    if not Path(path).exists():
+        Path(path).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task
+def append(path):
+    with open(path, "a") as file:
+        file.write("x")
+
+
+@shared_task
+def fail_without(path):
+    log("looking")
+    if not Path(path).exists():
+        raise FileNotFoundError(path)
+
+
+@shared_task(bind=True, max_retries=4)
+def later(self):
+    raise self.retry(exc=ConnectionError("not yet"), countdown=600)
+
+
+@shared_task(time_limit=1)
+def much_too_slow():
+    time.sleep(60)
