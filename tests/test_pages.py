@@ -267,6 +267,92 @@ def test_unknown_startables_and_missing_rights(client, alice, monkeypatch):
     assert b"profile-csv" not in client.get("/jobs/new/").content
 
 
+@pytest.fixture
+def failed(alice):
+    job = Job.objects.create(
+        task="demo.tasks.profile_csv",
+        title="Profile a CSV: people.csv",
+        owner=alice,
+        startable="profile-csv",
+        state=State.FAILED,
+        signature={"task": "demo.tasks.profile_csv", "args": [], "kwargs": {"file": "x"}, "options": {}},
+    )
+    attachment = Attachment(job=job, field="file", role="input", name="people.csv", size=len(CSV))
+    attachment.file.save("people.csv", ContentFile(CSV), save=True)
+    return job
+
+
+def test_a_failed_job_is_retried_with_and_without_htmx(client, alice, failed, sent):
+    client.force_login(alice)
+    assert b"data-retriable" in client.get(failed.get_absolute_url()).content
+    response = client.post(f"/jobs/{failed.pk}/retry/", headers={"HX-Request": "true"})
+    assert response["HX-Refresh"] == "true"
+    failed.refresh_from_db()
+    assert (failed.state, failed.attempt) == (State.QUEUED, 2)
+    response = client.post(f"/jobs/{failed.pk}/retry/")
+    assert (response.status_code, response.url) == (302, failed.get_absolute_url())
+    failed.refresh_from_db()
+    assert failed.attempt == 2
+
+
+def test_retry_is_for_who_may_act(client, bob, failed, django_user_model):
+    client.force_login(bob)
+    assert client.post(f"/jobs/{failed.pk}/retry/").status_code == 404
+    from django.contrib.auth.models import Permission
+
+    viewer = django_user_model.objects.create_user("vera")
+    viewer.user_permissions.add(Permission.objects.get(codename="view_job"))
+    client.force_login(viewer)
+    assert b"/retry/" not in client.get(failed.get_absolute_url()).content
+    assert client.post(f"/jobs/{failed.pk}/retry/").status_code == 403
+    failed.refresh_from_db()
+    assert failed.state == State.FAILED
+
+
+def test_retry_while_another_holds_the_key_is_refused_with_words(client, alice, failed):
+    Job.objects.filter(pk=failed.pk).update(key="k")
+    Job.objects.create(task="t", title="T", owner=alice, key="k")
+    client.force_login(alice)
+    response = client.post(f"/jobs/{failed.pk}/retry/")
+    assert response.status_code == 409
+    assert b"same key" in response.content
+
+
+def test_running_again_uses_the_same_file_unless_another_is_given(client, alice, failed, sent):
+    client.force_login(alice)
+    assert f"?again={failed.pk}" in client.get(failed.get_absolute_url()).content.decode()
+    form = client.get(f"/jobs/new/profile-csv/?again={failed.pk}").content.decode()
+    assert "people.csv" in form
+    assert 'name="again"' in form
+    client.post("/jobs/new/profile-csv/", {"again": str(failed.pk)})
+    other = client.post(
+        "/jobs/new/profile-csv/", {"again": str(failed.pk), "file": upload(b"a,b\n1,2\n", "other.csv")}
+    )
+    assert other.status_code == 302
+    second, first = Job.objects.exclude(pk=failed.pk).order_by("-created_at")
+    assert first.attachments.get().file.read() == CSV
+    assert (second.attachments.get().name, second.attachments.get().file.read()) == (
+        "other.csv",
+        b"a,b\n1,2\n",
+    )
+
+
+@pytest.mark.parametrize("again", ["nonsense", str(uuid4())])
+def test_running_again_what_is_not_there_is_a_plain_form(client, alice, again):
+    client.force_login(alice)
+    response = client.get("/jobs/new/profile-csv/", {"again": again})
+    assert response.status_code == 200
+    assert b'name="again"' not in response.content
+
+
+def test_running_someone_elses_again_gives_nothing_away(client, bob, failed):
+    client.force_login(bob)
+    response = client.get("/jobs/new/profile-csv/", {"again": str(failed.pk)})
+    assert b"people.csv" not in response.content
+    response = client.post("/jobs/new/profile-csv/", {"again": str(failed.pk)})
+    assert b"This field is required." in response.content
+
+
 def test_files_are_downloads_for_who_may_see_the_job(client, alice, bob, job):
     attachment = Attachment.objects.create(
         job=job, name="évil.html", size=7, file=ContentFile(b"<b>x</b>", "x.html")

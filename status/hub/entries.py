@@ -12,6 +12,7 @@ from status.models import Job
 from status.pace import Pace
 from status.regions import Kind, Region, Subject, View
 from status.rendering import Shown
+from status.states import State
 
 
 @dataclass(eq=False)
@@ -96,7 +97,8 @@ class Entry:
 
 def _needs_row(newest: JobEvent, held: JobEvent) -> bool:
     """Whether something changed of which an event carries only the fact: error of the attempt before, files."""
-    return newest.attempt != held.attempt or newest.file_count != held.file_count
+    waits = newest.state == State.WAITING and held.state != State.WAITING
+    return waits or newest.attempt != held.attempt or newest.file_count != held.file_count
 
 
 @dataclass(eq=False)

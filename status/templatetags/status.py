@@ -8,7 +8,7 @@ from django import template
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import get_template
 from django.utils import timezone, translation
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -204,8 +204,6 @@ def rate(value: float | None) -> str:
 @register.simple_tag
 def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
     """A time as `<time datetime="…">`, in the active language and time zone."""
-    from django.utils.formats import date_format
-
     if value is None:
         return SafeString("–")
     local = timezone.localtime(value)
@@ -231,6 +229,8 @@ def phase(job: Job) -> str:
         return _("Waiting for a worker")
     if job.state == State.SUCCEEDED:
         return _("Finished")
+    if job.state == State.WAITING and job.next_at is not None:
+        return _("Goes on at %s") % date_format(timezone.localtime(job.next_at), "H:i:s")
     step, count = job.step, len(job.step_list)
     if step is None:
         return job.get_state_display() if job.is_live else _("Stopped before it began")

@@ -47,9 +47,16 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     context = {
         "job": job,
         "may_act": access.may_act(request.user, job),
+        "startable": _startable(request, job),
         "may_see_traceback": access.may_see_traceback(request.user),
     }
     return render(request, "status/job.html", context)
+
+
+def _startable(request: HttpRequest, job: Job) -> registry.Startable | None:
+    """What the job was started from, if this user may start it again."""
+    entry = registry.startables.get(job.startable)
+    return entry if entry is not None and registry.may_start(request.user, entry) else None
 
 
 @require_GET

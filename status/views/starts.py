@@ -11,10 +11,11 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from status import jobs, registry
+from status import access, jobs, registry
 from status.models import Attachment, Job
 from status.registry import Startable
 
@@ -37,16 +38,28 @@ def new(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(f"Nothing can be started under the name {name!r}.")
     if not registry.may_start(request.user, entry):
         raise PermissionDenied
-    form = entry.form(request.POST or None, request.FILES or None)
-    if request.method == "POST":
-        form = entry.form(request.POST, request.FILES)
+    again = _job_again(request)
+    kept = _inputs_of(again) if again is not None else {}
+    if request.method == "GET":
+        form = entry.form(initial=_initial(entry, again.params) if again is not None else None)
+    else:
+        form = entry.form(request.POST, _with_kept(request.FILES, kept))
         if form.is_valid():
             job = start_from_form(entry, form, request.user, request.POST.get(KEY_FIELD, ""))
             if getattr(request, "htmx", False):
                 return HttpResponseClientRedirect(job.get_absolute_url())  # type: ignore[no-any-return]
             return redirect(job)
     key = request.POST.get(KEY_FIELD) or uuid4().hex
-    context = {"startable": entry, "form": form, "key_field": KEY_FIELD, "key": key}
+    if kept:
+        form.use_required_attribute = False
+    context = {
+        "startable": entry,
+        "form": form,
+        "key_field": KEY_FIELD,
+        "key": key,
+        "again": again,
+        "kept": kept.values(),
+    }
     # 200, not 422: htmx swaps only successful answers, and this one holds the form with its errors.
     return render(request, "status/start.html", context)
 
@@ -60,7 +73,7 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
     job_id = uuid4()
     data = cast(QueryDict, form.data)
     files = {name: value for name, value in form.cleaned_data.items() if isinstance(value, UploadedFile)}
-    attachments = {name: _attachment(job_id, value) for name, value in files.items()}
+    attachments = {name: _attachment(job_id, name, value) for name, value in files.items()}
     arguments = {name: _argument(value) for name, value in form.cleaned_data.items()}
     arguments |= {name: str(attachment.pk) for name, attachment in attachments.items()}
     title = str(entry.title)
@@ -84,10 +97,49 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
     return job
 
 
-def _attachment(job_id: UUID, upload: "UploadedFile[Any]") -> Attachment:
+def _job_again(request: HttpRequest) -> Job | None:
+    """The job that this form shall start again, if the user may watch it."""
+    try:
+        job = Job.objects.filter(pk=UUID(request.POST.get("again") or request.GET["again"])).first()
+    except (KeyError, ValueError):
+        return None
+    return job if job is not None and access.may_watch_job(request.user, job) else None
+
+
+def _initial(entry: Startable, params: dict[str, list[Any]]) -> dict[str, Any]:
+    """The form's data of the earlier job as initial values."""
+    fields = entry.form.base_fields
+    return {
+        name: values if getattr(fields[name].widget, "allow_multiple_selected", False) else values[-1]
+        for name, values in params.items()
+        if name in fields and values
+    }
+
+
+def _inputs_of(job: Job) -> dict[str, Attachment]:
+    """The files that the earlier job was given, by form field."""
+    inputs = job.attachments.filter(role=Attachment.Role.INPUT).exclude(field="")
+    return {attachment.field: attachment for attachment in inputs}
+
+
+def _with_kept(
+    files: "MultiValueDict[str, UploadedFile[Any]]", kept: dict[str, Attachment]
+) -> "MultiValueDict[str, UploadedFile[Any]]":
+    """The uploads, and for fields without one the file of the earlier job, as if it had been sent again."""
+    files = files.copy()
+    for name, attachment in kept.items():
+        if name not in files:
+            opened = attachment.file.open("rb")
+            files[name] = UploadedFile(file=opened, name=attachment.name, size=attachment.size)
+    return files
+
+
+def _attachment(job_id: UUID, field: str, upload: "UploadedFile[Any]") -> Attachment:
     """The upload as an attachment, its content stored, its row not yet."""
     name = str(upload.name)
-    attachment = Attachment(job_id=job_id, role=Attachment.Role.INPUT, name=name, size=upload.size or 0)
+    attachment = Attachment(
+        job_id=job_id, field=field, role=Attachment.Role.INPUT, name=name, size=upload.size or 0
+    )
     attachment.file.save(name, upload, save=False)
     return attachment
 
