@@ -58,7 +58,8 @@ def _web(server: str, port: int) -> Service:
             *("--timeout-graceful-shutdown", "2"),
         ),
     }
-    command = (sys.executable, "-m", server, *options[server], "config.asgi:application")
+    module = "config.web" if server == "daphne" else server
+    command = (sys.executable, "-m", module, *options[server], "config.asgi:application")
     return Service(name="web", colour=36, command=command)
 
 

@@ -116,7 +116,7 @@ class Web(Process):
     def __init__(self, log: Path, application: str = "config.asgi:application", **environment: str) -> None:
         self.port = free_port()
         super().__init__(
-            *("daphne", "-b", "127.0.0.1", "-p", str(self.port), "--websocket_timeout", "-1"),
+            *("config.web", "-b", "127.0.0.1", "-p", str(self.port), "--websocket_timeout", "-1"),
             application,
             log=log,
             **environment,

@@ -238,3 +238,31 @@ def test_keeps_details_open_and_focus_while_the_job_moves(worker, visit, alice, 
     assert before is None or float(before) <= 1
     page.keyboard.press("Enter")
     expect(badge(page, "cancelled")).to_be_visible()
+
+
+def test_retries_a_failed_job_from_its_page(worker, visit, alice, tmp_path):
+    gate = tmp_path / "gate"
+    job = start(tasks.fail_without.s(str(gate)), owner=alice)
+    page = visit(f"/jobs/{job.pk}/", alice)
+    button = page.get_by_role("button", name="Retry")
+    expect(button).to_be_visible()
+    gate.touch()
+    button.click()
+    expect(badge(page, "succeeded")).to_be_visible()
+    expect(page.locator("#job-log li")).to_have_count(2)
+    expect(page.locator("#job-log")).to_contain_text("Attempt 2")
+    expect(button).to_be_hidden()
+
+
+def test_runs_a_profile_again_with_the_same_file(worker, visit, alice):
+    page = visit("/jobs/new/profile-csv/", alice)
+    page.locator("input[name=file]").set_input_files(files=[people_csv(50)])
+    page.locator("main form button").click()
+    page.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}/$"))
+    expect(badge(page, "succeeded")).to_be_visible()
+    page.get_by_role("link", name="Run again").click()
+    expect(page.locator("main")).to_contain_text("people.csv")
+    page.locator("main form button").click()
+    page.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}/$"))
+    expect(badge(page, "succeeded")).to_be_visible()
+    assert Job.objects.count() == 2

@@ -1,0 +1,93 @@
+"""daphne for uploads of any size: `python -m config.web -p 8000 config.asgi:application`; daphne's options.
+
+As it is shipped, it holds a request's body in memory more than once: Twisted parses multipart forms, of which
+daphne uses nothing, and daphne puts the whole body into a queue before the application reads any of it
+(https://github.com/django/daphne/issues/483). A form of 190 MB took 2.2 GB. Here the body stays in the
+temporary file into which Twisted wrote it, and the application reads it piece by piece.
+"""
+
+import io
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import daphne.server
+from daphne.cli import CommandLineInterface
+from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.server import Server
+
+BODY = "config.web.body"
+PIECE_BYTES = 65_536
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+
+class StreamingRequest(WebRequest):  # type: ignore[misc]  # daphne has no types.
+    """A request whose body is left in its file."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
+
+    def process(self) -> None:
+        """Hide the body from daphne, which would read it all; the application gets it from `body`."""
+        self.body, self.content = self.content, io.BytesIO()
+        super().process()
+
+
+class StreamingFactory(HTTPFactory):  # type: ignore[misc]
+    """Makes connections whose requests stream."""
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802  # Twisted's name.
+        """A protocol for one connection."""
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = StreamingRequest
+        return protocol
+
+
+class StreamingServer(Server):  # type: ignore[misc]
+    """A server whose applications read the body from its file."""
+
+    def __init__(self, application: Any, *args: Any, **kwargs: Any) -> None:
+        async def streaming(scope: Message, receive: Receive, send: Any) -> None:
+            body = scope.pop(BODY, None)
+            await application(scope, receive if body is None else reader(body, receive), send)
+
+        super().__init__(streaming, *args, **kwargs)
+
+    def create_application(self, protocol: Any, scope: Message) -> Any:
+        """Hand the request's file over with the scope."""
+        if isinstance(protocol, StreamingRequest):
+            scope[BODY] = protocol.body
+        return super().create_application(protocol, scope)
+
+
+def reader(body: Any, receive: Receive) -> Receive:
+    """A `receive` that gives the body in pieces, then whatever else comes (`http.disconnect`)."""
+    body.seek(0)
+    ended = False
+
+    async def read() -> Message:
+        nonlocal ended
+        if not ended:
+            piece = body.read(PIECE_BYTES)
+            ended = len(piece) < PIECE_BYTES
+            if ended:
+                body.close()
+            return {"type": "http.request", "body": piece, "more_body": not ended}
+        message = await receive()
+        # daphne's own: the empty body that it was shown.
+        return await receive() if message["type"] == "http.request" else message
+
+    return read
+
+
+class StreamingCommandLine(CommandLineInterface):  # type: ignore[misc]
+    """daphne's command line with the streaming server."""
+
+    server_class = StreamingServer
+
+
+if __name__ == "__main__":
+    # The server makes its factory by this name.
+    daphne.server.HTTPFactory = StreamingFactory
+    StreamingCommandLine.entrypoint()

@@ -1,0 +1,86 @@
+"""The web server: uploads stay on disk."""
+
+import hashlib
+import http.client
+import re
+
+import psutil
+import pytest
+from django.test import Client
+
+from status.models import Attachment, Job
+
+pytestmark = [pytest.mark.workers, pytest.mark.django_db(transaction=True)]
+
+MEGABYTE = 1024 * 1024
+LINE = b"1234567,Somebody Somewhere,12.50,2026-05-01\n"
+
+
+def multipart(web, path, client, pieces, token):
+    """POST a file in pieces over one connection; returns status and headers."""
+    boundary = "------boundary-of-the-test"
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n{token}\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="big.csv"\r\n'
+        "Content-Type: text/csv\r\n\r\n"
+    ).encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
+    connection.putrequest("POST", path)
+    cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    connection.putheader("Cookie", cookies)
+    connection.putheader("Content-Type", f"multipart/form-data; boundary={boundary}")
+    connection.putheader("Content-Length", str(len(head) + sum(map(len, pieces)) + len(tail)))
+    connection.endheaders()
+    for piece in (head, *pieces, tail):
+        connection.send(piece)
+    return connection.getresponse()
+
+
+@pytest.fixture
+def logged_in(alice):
+    client = Client()
+    client.force_login(alice)
+    page = client.get("/jobs/new/profile-csv/").content.decode()
+    return client, re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
+
+
+def test_a_large_upload_is_stored_whole_and_never_held_in_memory(web, logged_in):
+    client, token = logged_in
+    piece = LINE * (MEGABYTE // len(LINE))
+    pieces = [b"id,name,amount,day\n", *[piece] * 80]
+    process = psutil.Process(web.child.pid)
+    before = process.memory_info().rss
+    response = multipart(web, "/jobs/new/profile-csv/", client, pieces, token)
+    assert response.status == 302
+    assert process.memory_info().rss - before < 40 * MEGABYTE
+    attachment = Attachment.objects.get()
+    digest = hashlib.sha256()
+    for part in pieces:
+        digest.update(part)
+    with attachment.file.open("rb") as stored:
+        assert hashlib.file_digest(stored, "sha256").hexdigest() == digest.hexdigest()
+    assert Job.objects.get().get_absolute_url() == response.headers["Location"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 200_000])
+def test_bodies_of_every_size_arrive(web, logged_in, size):
+    client, token = logged_in
+    content = (LINE * (size // len(LINE) + 1))[:size]
+    response = multipart(web, "/jobs/new/profile-csv/", client, [b"a,b\n1,2\n", content], token)
+    assert response.status == 302, response.read()
+    assert Attachment.objects.get().file.read() == b"a,b\n1,2\n" + content
+
+
+def test_a_client_that_goes_away_in_the_middle_harms_nobody(web, logged_in):
+    client, token = logged_in
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
+    connection.putrequest("POST", "/jobs/new/profile-csv/")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+    connection.putheader("Content-Length", str(10 * MEGABYTE))
+    connection.endheaders()
+    connection.send(b"x" * MEGABYTE)
+    connection.close()
+    other = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
+    other.request("GET", "/healthz")
+    assert other.getresponse().read() == b"ok\n"
