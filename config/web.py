@@ -25,6 +25,8 @@ Receive = Callable[[], Awaitable[Message]]
 class StreamingRequest(WebRequest):  # type: ignore[misc]  # daphne has no types.
     """A request whose body is left in its file."""
 
+    content: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
 
