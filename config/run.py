@@ -135,13 +135,24 @@ async def serve(supervisor: Supervisor, request: Request, valkey: Valkey | None)
     supervisor.log.say("preparing the database")
     for name in ("migrate", "ensure_demo_user"):
         await supervisor.finish(management_command(name))
-    supervisor.log.say("starting web, workers and beat")
-    children = [supervisor.add(service) for service in all_services(request.server, request.port)]
+    supervisor.log.say("starting web, workers, beat and the render farm")
+    farm_port = free_port()
+    os.environ["FARM_URL"] = f"http://127.0.0.1:{farm_port}"
+    services = all_services(request.server, request.port, farm_port)
+    children = [supervisor.add(service) for service in services]
     await asyncio.gather(
         *(supervisor.keep(child) for child in children),
         keep_valkey(supervisor, valkey),
         announce(supervisor, children, request.port),
     )
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 async def keep_valkey(supervisor: Supervisor, valkey: Valkey | None) -> None:

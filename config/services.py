@@ -30,8 +30,8 @@ class Service:
     """
 
 
-def all_services(server: str, port: int) -> list[Service]:
-    """Return everything that is kept running.
+def all_services(server: str, port: int, farm_port: int) -> list[Service]:
+    """Return everything that is kept running; `farm_port` is for the demo's render farm.
 
     Each queue has a process of its own: a long job must not hold up a poll, nor either of them a broadcast.
     """
@@ -41,6 +41,7 @@ def all_services(server: str, port: int) -> list[Service]:
         _worker("poll", 33, "poll", "-P", "threads", "-c", "4"),
         _worker("bcast", 35, "broadcast", "-P", "solo"),
         _beat(),
+        _farm(farm_port),
     ]
 
 
@@ -55,6 +56,7 @@ def _web(server: str, port: int) -> Service:
         "daphne": ("-b", "127.0.0.1", "-p", str(port), "--websocket_timeout", "-1"),
         "uvicorn": (
             *("--host", "127.0.0.1", "--port", str(port), "--ws", "websockets-sansio"),
+            *("--ws-per-message-deflate", "false"),
             *("--timeout-graceful-shutdown", "2"),
         ),
     }
@@ -75,3 +77,8 @@ def _beat() -> Service:
     # Without a pid file, which would be written beside the project and outlive a crash.
     command = (*CELERY, "beat", "--pidfile=", "-l", "INFO")
     return Service(name="beat", colour=34, command=command, ready="beat: Starting")
+
+
+def _farm(port: int) -> Service:
+    command = (sys.executable, "-m", "demo.farm", "--port", str(port))
+    return Service(name="farm", colour=37, command=command, ready="The farm listens")

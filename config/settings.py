@@ -4,6 +4,7 @@ DEBUG           1 (default) or 0
 SECRET_KEY      required when DEBUG is 0
 ALLOWED_HOSTS   names, separated by commas
 DATABASE_URL    default: SQLite in RUN_DIR
+FARM_URL        the render farm that a demo job asks; `make run` starts it
 REDIS_URL       broker and channel layer; `make run` starts a server of its own when it is not set
 RUN_DIR         everything that changes while it runs; default: .run beside this project
 """
@@ -29,6 +30,7 @@ ALLOWED_HOSTS = [name for name in os.environ.get("ALLOWED_HOSTS", "").split(",")
 if DEBUG:
     ALLOWED_HOSTS += ["localhost", "127.0.0.1", "[::1]"]
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379")
+FARM_URL = os.environ.get("FARM_URL", "http://127.0.0.1:8900")
 
 INSTALLED_APPS = [
     "daphne",
@@ -148,7 +150,10 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "demo.site_status.broadcast_site_status": {"queue": "broadcast"},
+    "demo.renders.*": {"queue": "poll"},
     "status.sweep": {"queue": "broadcast"},
+    # Behind the polls it sent before: what cannot be done at the pace asked for is not piled up.
+    "status.polls": {"queue": "poll"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -164,7 +169,7 @@ CELERY_BEAT_SCHEDULE = {
 
 STATUS = {"PUBLIC_TOPICS": ["site-status"]}
 
-PULSE = re.compile(r"broadcast_site_status|status\.sweep")
+PULSE = re.compile(r"broadcast_site_status|status\.(sweep|polls)")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -10,4 +10,5 @@ class DemoConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the startable tasks in the web process too; workers find them by autodiscovery."""
+        import demo.renders
         import demo.tasks  # noqa: F401

@@ -49,9 +49,11 @@ def send_newsletter():
 @shared_task(bind=True, max_retries=9)
 def sync_stock(self):
     """Waits for its next attempt."""
-    for _ in track(range(400), "Compare stock", unit="articles", total=1200):
-        time.sleep(0.001)
-    raise self.retry(exc=ConnectionError("The warehouse does not answer (503)"), countdown=290)
+    with step("Compare stock", unit="articles") as comparing:
+        for number in range(401):
+            comparing.update(number, total=1200)
+            time.sleep(0.001)
+        raise self.retry(exc=ConnectionError("The warehouse does not answer (503)"), countdown=290)
 
 
 @shared_task

@@ -10,7 +10,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,7 @@ def take_all(camera: Camera, jobs: dict[str, Any]) -> None:
         camera.take(f"job-{name}", job.get_absolute_url(), staff)
     camera.take("startables", "/jobs/new/", staff)
     camera.take("start", CSV_FORM, staff)
+    camera.take("start-again", f"{CSV_FORM}?again={jobs['profiled'].pk}", staff)
     camera.take("login", "/login/")
     camera.take("site-status", "/status/")
     camera.take("not-found", "/jobs/new/nothing/", staff)
@@ -234,15 +235,16 @@ def take_all(camera: Camera, jobs: dict[str, Any]) -> None:
         new.delete()
 
 
-def take_lost(camera: Camera, jobs: dict[str, Any]) -> None:
-    """What a page says whose web server is gone; the last picture of all."""
-    with camera.page(jobs["running"].get_absolute_url(), camera.shop.staff) as page:
-        camera.shop.stack.web.kill()
-        expect(page.locator("#live-beat .toast")).to_be_visible(timeout=60_000)
-        page.wait_for_timeout(26_000)
-        camera.shoot(page, "job-connection-lost", whole=False)
-    camera.shop.stack.web.start()
-    camera.shop.stack.web.wait_until_serving()
+def take_lost(cameras: list[Camera], job: Any) -> None:
+    """What pages say whose web server is gone; the last pictures of all."""
+    with ExitStack() as open_pages:
+        staff = cameras[0].shop.staff
+        pages = [open_pages.enter_context(camera.page(job.get_absolute_url(), staff)) for camera in cameras]
+        cameras[0].shop.stack.web.kill()
+        for camera, page in zip(cameras, pages, strict=True):
+            # No heartbeat for 25 seconds.
+            expect(page.locator("#live-beat .toast")).to_be_visible(timeout=60_000)
+            camera.shoot(page, "job-connection-lost", whole=False)
 
 
 def take_readme(browser: Browser, shop: Shop) -> None:
@@ -277,8 +279,7 @@ def main() -> None:
             cameras = [Camera(browser, shop, scheme, width, folder) for scheme in SCHEMES for width in SIZES]
             for camera in cameras:
                 take_all(camera, jobs)
-            for camera in cameras:
-                take_lost(camera, jobs)
+            take_lost(cameras, jobs["running"])
         finally:
             shop.stop()
             browser.close()

@@ -8,9 +8,11 @@ from django.db.models import QuerySet
 
 from status import conf
 from status.models import Job
-from status.regions import MOST_REGIONS, Kind, Region, Subject, View
+from status.regions import Kind, Region, Subject, View
 
 SALT = "status.view"
+LONGEST_TOKEN = 8000
+"""Servers and proxies refuse longer request lines, and say nothing that a page could show."""
 
 
 class Denied(Exception):
@@ -87,17 +89,19 @@ def sign(view: View) -> str:
 
     Raises ValueError when the page has too many regions for one socket.
     """
-    if len(view.regions) > MOST_REGIONS:
-        raise ValueError(
-            f"A page may hold {MOST_REGIONS} live regions, not {len(view.regions)}: show fewer rows at once."
-        )
     templates = list(dict.fromkeys(region.template for region in view.regions))
     regions = [
         [r.subject.kind, r.subject.key, templates.index(r.template), r.id, r.tag, int(r.appends)]
         for r in view.regions
     ]
     payload = {"u": view.user, "l": view.language, "z": view.timezone, "t": templates, "r": regions}
-    return signing.dumps(payload, salt=SALT, compress=True)
+    token = signing.dumps(payload, salt=SALT, compress=True)
+    if len(token) > LONGEST_TOKEN:
+        raise ValueError(
+            f"The address of a page's socket has {LONGEST_TOKEN} characters at most, and {len(view.regions)} live "
+            "regions take more: show fewer rows at once, or give them shorter ids."
+        )
+    return token
 
 
 def unsign(token: str, user: Any) -> View:

@@ -14,9 +14,11 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import checks, logout
-        from status.sources import lifecycle, sweep
+        from status.sources import lifecycle, prune, remote, sweep
 
         checks.connect()
         logout.connect()
         lifecycle.connect()
         sweep.connect()
+        remote.connect()
+        prune.connect()

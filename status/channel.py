@@ -105,6 +105,9 @@ class Sender:
                 try:
                     await layer.group_send(group_of(event), event.to_wire())
                     pause = FIRST_PAUSE_SECONDS
+                except (TypeError, ValueError, OverflowError):
+                    # It cannot be packed, and will not be the next time either; the row has it all.
+                    logger.exception("Event dropped: %r", event)
                 except Exception as error:
                     logger.warning("Event not sent, next try in %.2g s: %r", pause, error)
                     self._put_back(event)

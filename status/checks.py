@@ -7,12 +7,14 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 
 from status import conf
+from status.sources.prune import check
 
 
 def connect() -> None:
     """Register the checks; called once when the app is ready."""
     register(check_settings, Tags.compatibility)
     register(check_channel_layer, Tags.compatibility)
+    register(check_retention, Tags.compatibility)
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -39,4 +41,14 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
                 "The in-memory channel layer reaches no other process.", hint=hint, id="status.W001"
             )
         ]
+    return []
+
+
+def check_retention(**kwargs: Any) -> list[CheckMessage]:
+    """What is kept is said in numbers; a negative age would be in the future, and everything older."""
+    try:
+        check(conf.current().keep_days, conf.current().keep_jobs)
+    except ValueError as error:
+        hint = "Set KEEP_DAYS and KEEP_JOBS in STATUS; until then nothing is pruned."
+        return [Error(str(error), hint=hint, id="status.E003")]
     return []

@@ -52,6 +52,9 @@ class Conf:
     sweep_seconds: float = 5.0
     """Beat looks this often for jobs that lost their worker or their message."""
 
+    remote_seconds: float = 1.0
+    """Beat looks this often for polls of remote work that are due."""
+
     most_losses: int = 3
     """A job that is safe to repeat and loses its worker in this attempt, or a later one, has failed."""
 
@@ -60,6 +63,12 @@ class Conf:
 
     loggers: tuple[str, ...] = field(default=("celery.task",))
     """What these loggers write inside a job shows as its log lines (`celery.task`: `get_task_logger`)."""
+
+    keep_days: float | None = 30
+    """Jobs that ended longer ago are deleted, with their log lines and files; 0 or None: kept for ever."""
+
+    keep_jobs: int | None = None
+    """Only so many ended jobs are kept, the newest, whoever's they are; 0 or None: no limit by number."""
 
     result_max_bytes: int = 262_144
     """A larger return value (as JSON) is not kept on the row."""

@@ -78,7 +78,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One log line of a job; numbers count from 1 within the attempt."""
+    """One log line of a job; numbers count from 1 within the attempt, as people count attempts."""
 
     number: int
     attempt: int
@@ -128,6 +128,10 @@ class JobEvent:
     line_count: int = 0
     """The number of the attempt's last log line."""
     file_count: int = 0
+    polls: int = 0
+    """How many of the attempts were polls of remote work, which people do not count as attempts."""
+    poll_at: datetime | None = None
+    """Set while the job waits for a poll: when its message is to be sent."""
     lines: tuple[Line, ...] = ()
     """The newest lines, ending with number `line_count`; none when there were too many to carry."""
 
@@ -135,6 +139,11 @@ class JobEvent:
     def version(self) -> tuple[int, int, int]:
         """Attempt, then how far the state is, then the sequence number."""
         return self.attempt, RANK[self.state], self.seq
+
+    @property
+    def tries(self) -> int:
+        """The attempt as people count: a poll goes on with the attempt before it."""
+        return self.attempt - self.polls
 
     @property
     def is_terminal(self) -> bool:
@@ -180,6 +189,8 @@ class JobEvent:
             "cancel_requested_at": _to_wire(self.cancel_requested_at),
             "line_count": self.line_count,
             "file_count": self.file_count,
+            "polls": self.polls,
+            "poll_at": _to_wire(self.poll_at),
             "lines": [line.to_wire() for line in self.lines],
         }
 
@@ -206,6 +217,8 @@ class JobEvent:
             cancel_requested_at=_from_wire(message["cancel_requested_at"]),
             line_count=message["line_count"],
             file_count=message["file_count"],
+            polls=message["polls"],
+            poll_at=_from_wire(message["poll_at"]),
             lines=tuple(Line.from_wire(line) for line in message["lines"]),
         )
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from kombu.utils.json import dumps, loads
 
 from status import channel, conf
+from status.call_off import call_off
 from status.events import Event, ListEvent
 from status.models import Job
 from status.states import Failure, State
@@ -115,6 +116,7 @@ def cancel(job: Job) -> Job:
         held.refresh_from_db()
         if moved:
             channel.publish(held.event())
+            call_off(held.pk)
             break
         if held.is_cancelling:
             break
@@ -159,7 +161,9 @@ def lose(job: Job, reason: str) -> bool:
     Returns:
         Whether it was still running in that attempt.
     """
-    again = job.repeatable and job.attempt < conf.current().most_losses
+    # To ask again how far remote work is does no harm.
+    is_safe = job.repeatable or job.poll_signature is not None
+    again = is_safe and job.tries < conf.current().most_losses
     state = State.WAITING if again else State.FAILED
     columns: dict[str, Any] = {"failure": "" if again else Failure.WORKER_LOST, "error": reason}
     if again:
@@ -178,13 +182,21 @@ def send(job: Job, attempt: int) -> bool:
 
     A message that goes out twice does no harm: an attempt begins once.
     """
+    if not deliver(job, attempt):
+        return False
+    Job.objects.filter(pk=job.pk, sent_at=None).update(sent_at=timezone.now())
+    return True
+
+
+def deliver(job: Job, attempt: int) -> bool:
+    """As `send`, for who notes in the row himself that it was sent."""
     try:
-        signature = Signature.from_dict(loads(dumps(job.signature)), app=current_app)
-        signature.apply_async(task_id=str(job.pk), headers=dict[str, Any]({ATTEMPT_HEADER: attempt}))
+        signature = Signature.from_dict(loads(dumps(job.poll_signature or job.signature)), app=current_app)
+        headers = (signature.options.pop("headers", None) or {}) | {ATTEMPT_HEADER: attempt}
+        signature.apply_async(task_id=str(job.pk), headers=headers)
     except Exception as error:
         logger.warning("Job %s: not sent to the broker, the sweep will try again: %r", job.pk, error)
         return False
-    Job.objects.filter(pk=job.pk, sent_at=None).update(sent_at=timezone.now())
     return True
 
 

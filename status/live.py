@@ -13,7 +13,7 @@ from celery.exceptions import Ignore
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import conf
+from status import clean, conf
 from status.events import JobEvent, Line
 from status.events import Step as StepEvent
 from status.states import State
@@ -47,6 +47,7 @@ class LiveJob:
         "line_count",
         "lines",
         "loose",
+        "polls",
         "refused",
         "seq",
         "stack",
@@ -67,6 +68,7 @@ class LiveJob:
     ) -> None:
         self.id = job_id
         self.attempt = attempt
+        self.polls = 0
         self.seq = 0
         self.worker = worker
         self.started_at: datetime = timezone.now()
@@ -87,6 +89,18 @@ class LiveJob:
         self.wake = wake
         # The one flag that the hot path looks at: somebody wants to be told, or has something to tell.
         self.attention = False
+
+    @property
+    def tries(self) -> int:
+        """The attempt as people count: a poll goes on with the attempt before it."""
+        return self.attempt - self.polls
+
+    def resume(self, event: JobEvent, idle_seconds: float) -> None:
+        """Go on where the poll before this one stood, `idle_seconds` after it had ended."""
+        self.steps = [Step.resumed(self, step, idle_seconds) for step in event.steps]
+        self.line_count, self.file_count = event.line_count, event.file_count
+        self.started_at = event.started_at or self.started_at
+        self.loose = next((step for step in self.steps if step.state == "running"), None)
 
     def attend(self) -> None:
         """What `update` and `track` do when `attention` is set: stop the task, or wake the reporter.
@@ -139,8 +153,9 @@ class LiveJob:
         if not steps:
             return None
         if self.explicit:
-            whole = sum(step.weight for step in steps)
-            return sum(step.weight * (step.fraction() or 0.0) for step in steps) / whole if whole else None
+            weights = [clean.number(step.weight) or 0 for step in steps]
+            done = sum(weight * (step.fraction() or 0.0) for weight, step in zip(weights, steps, strict=True))
+            return done / sum(weights) if any(weights) else None
         running = [step for step in steps if step.state == "running"]
         return (running or steps)[-1].fraction()
 
@@ -162,6 +177,7 @@ class LiveJob:
         failure: str = "",
         finished_at: datetime | None = None,
         next_at: datetime | None = None,
+        poll_at: datetime | None = None,
         lines: tuple[Line, ...] = (),
     ) -> JobEvent:
         """A snapshot under the current sequence number."""
@@ -182,21 +198,24 @@ class LiveJob:
             cancel_requested_at=self.cancel_requested_at,
             line_count=self.line_count,
             file_count=self.file_count,
+            polls=self.polls,
+            poll_at=poll_at,
             lines=lines,
         )
 
     def add_line(self, level: int, text: str) -> None:
         """Queue a log line for the reporter; when it cannot write, the oldest waiting lines go."""
         self.line_count += 1
+        text = clean.text(text)
         if len(text) > LONGEST_LINE:
             text = text[: LONGEST_LINE - 1] + "…"
         self.lines.append(
             Line(
                 number=self.line_count,
-                attempt=self.attempt,
+                attempt=self.tries,
                 at=timezone.now(),
                 level=level,
-                text=text.replace("\x00", "\N{REPLACEMENT CHARACTER}"),
+                text=text,
             )
         )
         if len(self.lines) > conf.current().log_buffer:
@@ -250,6 +269,21 @@ class Step:
         self.seconds: float | None = None
         self.job = _detached
 
+    @classmethod
+    def resumed(cls, job: LiveJob, event: StepEvent, idle_seconds: float) -> Self:
+        """The step as `event` shows it, in `job`, `idle_seconds` later."""
+        step = cls(event.name, weight=event.weight, unit=event.unit)
+        step.job, step.state, step.begun = job, event.state, event.state != "pending"
+        step.seconds = event.seconds
+        if event.state == "running":
+            step.since, step.seconds = time.monotonic() - (event.seconds or 0.0) - idle_seconds, None
+        counts = step
+        if event.detail:
+            counts = step.child = cls(event.detail, unit=event.unit)
+            counts.job, counts.state, counts.begun = job, step.state, True
+        counts.current, counts.total = event.current, event.total
+        return step
+
     def update(
         self, current: float | None = None, total: float | None = None, unit: str | None = None
     ) -> None:
@@ -291,8 +325,9 @@ class Step:
         """Start the step: from now on it is the one that runs."""
         job = _current.get()
         self.begun = True
+        if self.state != "running" or self.since is None:
+            self.since = time.monotonic()
         self.state = "running"
-        self.since = time.monotonic()
         if job is None:
             return
         self.job = job
@@ -313,8 +348,9 @@ class Step:
         """Its part done, 0 to 1; from the step inside it when it counts nothing itself."""
         if self.state == "done":
             return 1.0
-        if self.total:
-            return min(max(self.current / self.total, 0.0), 1.0)
+        total = clean.number(self.total)
+        if total:
+            return min(max((clean.number(self.current) or 0) / total, 0.0), 1.0)
         if self.state == "pending":
             return 0.0
         return self.child.fraction() if self.child is not None else None
@@ -329,13 +365,13 @@ class Step:
         if seconds is None and self.since is not None:
             seconds = time.monotonic() - self.since
         return StepEvent(
-            name=self.name,
-            weight=self.weight,
+            name=clean.text(self.name),
+            weight=clean.number(self.weight) or 0,
             state=self.state,
-            current=counts.current,
-            total=counts.total,
-            unit=counts.unit,
-            detail=detail,
+            current=clean.number(counts.current) or 0,
+            total=clean.number(counts.total),
+            unit=clean.text(counts.unit),
+            detail=clean.text(detail),
             seconds=seconds,
         )
 
@@ -353,6 +389,9 @@ class Step:
     ) -> None:
         if self in self.job.stack:
             self.job.stack.remove(self)
-        # A step that was left by an error is where the job stands; it is not done.
-        if kind is None or kind is GeneratorExit:
+        # A step that was left by an error is where the job stands; it is not done. A loop over track() that
+        # was left is told of that alone, not why: what comes next decides, another step or the job's end.
+        if kind is None:
             self.end()
+        elif kind is GeneratorExit and not self.job.stack:
+            self.job.loose = self

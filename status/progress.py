@@ -42,7 +42,11 @@ def plan(steps: Mapping[str, float]) -> None:
     job = current_job()
     if job is None:
         return
-    job.steps = [Step(name, weight=weight) for name, weight in steps.items()]
+    # What is under way stays: a task that polls states its plan in each poll.
+    known = {step.name: step for step in job.steps}
+    job.steps = [known.get(str(name)) or Step(name) for name in steps]
+    for planned, weight in zip(job.steps, steps.values(), strict=True):
+        planned.weight = weight
     job.explicit = True
     job.wake()
 

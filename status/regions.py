@@ -9,7 +9,6 @@ from uuid import UUID
 
 from status import channel
 
-MOST_REGIONS = 500
 _TAG = re.compile(r"[a-z][a-z0-9]*\Z")
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 

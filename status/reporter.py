@@ -17,51 +17,31 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection, connections
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    close_old_connections,
+    connection,
+    connections,
+)
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import channel, conf
+from status import channel, clean, conf
 from status.events import JobEvent, Line
 from status.live import LiveJob
 from status.models import Job, LogLine
 from status.pace import Pace
+from status.speed import Speed
 from status.states import State
 
 logger = logging.getLogger(__name__)
 
 MOST_LINES_IN_EVENT = 50
 URGENT_SECONDS = 0.02
-WINDOW_SECONDS = 10.0
-SHORTEST_WINDOW_SECONDS = 0.5
 BUSY_TIMEOUT_MS = 500
-
-
-class Speed:
-    """The slope of a quantity over the last ten seconds.
-
-    A window, not an exponential mean: after a change of speed the estimate is right again when the window has
-    passed, and a pause shows as what it is.
-    """
-
-    def __init__(self) -> None:
-        self._of: object = None
-        self._samples: deque[tuple[float, float]] = deque()
-
-    def sample(self, of: object, value: float, now: float) -> float | None:
-        """Note `value` of the quantity `of` at `now` (seconds, monotonic).
-
-        Returns units a second; None until half a second has been seen.
-        """
-        samples = self._samples
-        if of is not self._of or (samples and value < samples[-1][1]):
-            self._of = of
-            samples.clear()
-        samples.append((now, value))
-        while now - samples[0][0] > WINDOW_SECONDS and len(samples) > 2:
-            samples.popleft()
-        span = now - samples[0][0]
-        return (value - samples[0][1]) / span if span >= SHORTEST_WINDOW_SECONDS else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,7 +66,7 @@ class Watch:
         active = live.active()
         rate = left = None
         if active is not None:
-            rate = self.unit_speed.sample(active, active.current, now)
+            rate = self.unit_speed.sample(active, clean.number(active.current) or 0, now)
         done = live.fraction()
         if done is not None:
             # With weights the whole is one quantity; without, each step is measured for itself.
@@ -112,6 +92,7 @@ class Ending:
     state: str
     failure: str = ""
     next_at: datetime | None = None
+    poll_at: datetime | None = None
     columns: dict[str, Any] = field(default_factory=dict)
 
 
@@ -177,7 +158,7 @@ class Reporter:
         """Report what is due; returns the seconds until the next tick, None for "when woken"."""
         now = time.monotonic()
         watches = list(self._watches.values())
-        waits = [self._publish(watch, now) for watch in watches]
+        waits = [self._publish_safely(watch, now) for watch in watches]
         due = [w for w in watches if now - w.checked_at >= conf.current().checkpoint_seconds]
         if due:
             self._checkpoint(due, now)
@@ -188,6 +169,14 @@ class Reporter:
             return None
         checks = [w.checked_at + conf.current().checkpoint_seconds - now for w in watches]
         return max(min([*waits, *checks, 1.0]), 0.005)
+
+    def _publish_safely(self, watch: Watch, now: float) -> float:
+        """As `_publish`; what goes wrong with one job is not the others' business."""
+        try:
+            return self._publish(watch, now)
+        except Exception:
+            logger.exception("Job %s cannot be reported", watch.live.id)
+            return conf.current().checkpoint_seconds
 
     def _publish(self, watch: Watch, now: float) -> float:
         """Publish `watch` if something moved and its time has come; returns when to look again."""
@@ -230,9 +219,7 @@ class Reporter:
             if connection.connection is None:
                 _dont_wait_long()
             for watch in watches:
-                with watch.lock:
-                    if not watch.live.fenced:
-                        self._save(watch, now)
+                self._save_safely(watch, now)
             asked = Job.objects.filter(pk__in=[w.live.id for w in watches], cancel_requested_at__isnull=False)
             for job in asked.only("cancel_requested_at"):
                 self._cancel(job.pk, job.cancel_requested_at)
@@ -241,6 +228,19 @@ class Reporter:
             connection.close()
         for watch in watches:
             watch.checked_at = now
+
+    def _save_safely(self, watch: Watch, now: float) -> None:
+        """As `_save`; a row that cannot be written must not cost the others their lease."""
+        try:
+            with watch.lock:
+                if not watch.live.fenced:
+                    self._save(watch, now)
+        except (DatabaseError, InterfaceError) as error:
+            if not isinstance(error, DataError | IntegrityError):
+                raise
+            logger.exception("Job %s: its row cannot be written", watch.live.id)
+        except Exception:
+            logger.exception("Job %s: its row cannot be written", watch.live.id)
 
     def _save(self, watch: Watch, now: float) -> None:
         live = watch.live
@@ -266,6 +266,9 @@ class Reporter:
         lines = list(watch.unsaved)
         try:
             _insert_lines(watch.live, lines)
+        except IntegrityError:
+            # An older line of the same place is no error here: the job itself is gone.
+            logger.warning("Job %s: its row is gone, %d log lines with it", watch.live.id, len(lines))
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Job %s: log lines not written yet: %r", watch.live.id, error)
             return False
@@ -288,14 +291,16 @@ class Reporter:
         live = watch.live
         live.seq += 1
         finished_at = None if ending.state == State.WAITING else timezone.now()
-        event = live.event(
-            ending.state, failure=ending.failure, finished_at=finished_at, next_at=ending.next_at
-        )
+        at: dict[str, Any] = {
+            "finished_at": finished_at,
+            "next_at": ending.next_at,
+            "poll_at": ending.poll_at,
+        }
+        event = live.event(ending.state, failure=ending.failure, **at)
         try:
             if not self._save_lines(watch):
                 return False
-            columns = _columns(event) | {"failure": ending.failure, "next_at": ending.next_at}
-            columns |= {"finished_at": finished_at, **ending.columns}
+            columns = _columns(event) | {"failure": ending.failure, **at, **ending.columns}
             won = Job.objects.advance(event.job, ending.state, attempt=live.attempt, seq=live.seq, **columns)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Job %s: its end (%s) is not written yet: %r", live.id, ending.state, error)

@@ -9,7 +9,9 @@ from celery import shared_task
 from celery.exceptions import Ignore, Reject
 from celery.utils.log import get_task_logger
 
+from demo.renders import Passing, ask, stop_render
 from status.progress import JobCancelled, attach, log, plan, step, track
+from status.sources.remote import poll_again
 
 task_logger = get_task_logger(__name__)
 
@@ -174,3 +176,26 @@ def later(self):
 @shared_task(time_limit=1)
 def much_too_slow():
     time.sleep(60)
+
+
+@shared_task(bind=True)
+def watch_render(self, render, after=0.1, deadline=None):
+    """Polls the demo's farm, quickly."""
+    pace = {"after": after, "deadline": deadline, "longest": 0.5, "on_cancel": stop_render.si(render)}
+    log("looking")
+    try:
+        state = ask("GET", f"/renders/{render}")
+    except Passing as error:
+        raise poll_again(self, error=error, **pace) from None
+    step("Render", unit="frames").update(state["done"], total=state["frames"])
+    if not state["finished"]:
+        raise poll_again(self, **pace)
+    return state["url"]
+
+
+@shared_task(bind=True)
+def count_polls(self, path, times, poll=1, after=0.1):
+    """Polls `times`, and notes each in a file."""
+    append.run(path)
+    if poll < times:
+        raise poll_again(self, after=after, kwargs={"poll": poll + 1})

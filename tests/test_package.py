@@ -149,36 +149,35 @@ def watch_it_finish(shop: Shop, seen: dict) -> None:
     address, origin = f"ws://127.0.0.1:{port}{path}", f"http://127.0.0.1:{port}"
     daphne = ("daphne", "-b", "127.0.0.1", "-p", str(port), "--websocket_timeout", "-1")
     with shop.running(*daphne, "shop.asgi:application", name="web") as web:
-        wait_until(lambda: "Listening on" in web.read_text(), 60, web.read_text())
+        wait_until(lambda: "Listening on" in web.read_text(), 60, "daphne")
         headers = {"Cookie": seen["cookie"]}
         with connect(address, origin=origin, additional_headers=headers, max_size=None, proxy=None) as socket:
             assert 'data-job-state="queued"' in socket.recv(timeout=20)
-            worker = (
-                "celery",
-                "-A",
-                "shop",
-                "worker",
-                "-c",
-                "4",
-                "--without-gossip",
-                "--without-mingle",
-                "-l",
-                "INFO",
-            )
-            with shop.running(*worker, name="worker") as log:
+            options = ("-c", "4", "--without-gossip", "--without-mingle", "--beat", "--schedule", "beat")
+            with shop.running("celery", "-A", "shop", "worker", *options, name="worker") as log:
                 while "See the orders" not in (frame := socket.recv(timeout=60)):
                     assert 'data-job-state="failed"' not in frame, log.read_text()
+                wait_until(lambda: not report(shop)["live"], 30, "end of all jobs")
                 wait_until(
-                    lambda: "0 live" in shop.run("-c", STATES), 60, f"the end of all jobs: {log.read_text()}"
+                    lambda: "status.sweep" in report(shop)["topics"], 30, "the sweep, which beat sends"
                 )
-    assert "'succeeded': 7" in shop.run("-c", STATES), log.read_text()
+    assert report(shop)["jobs"] == ALL_DONE, log.read_text()
+    assert report(shop)["topics"]["import"] == {"state": "running"}
 
 
-STATES = """
-import django
-django.setup()
-from collections import Counter
-from status.models import Job
-print(dict(Counter(Job.objects.values_list("state", flat=True))), Job.objects.live().count(), "live")
-for job in Job.objects.all(): print(job.task, job.state, job.error, job.file_count, job.line_count)
-"""
+# State, steps, log lines, files.
+ALL_DONE = {
+    "import_orders": ["succeeded", ["Read file", "Import"], 1, 0],
+    "import_in_steps": ["succeeded", ["Read", "Import", "Report"], 0, 1],
+    "import_upload": ["succeeded", ["Import"], 0, 0],
+    "nightly": ["succeeded", ["Orders"], 0, 0],
+    "fetch_all": ["succeeded", ["Fetch"], 3, 0],
+    "fetch_all_async": ["succeeded", ["Fetch"], 3, 0],
+    "tell": ["succeeded", [], 1, 0],
+    "export": ["cancelled", [], 0, 0],
+}
+
+
+def report(shop: Shop) -> dict:
+    """How its jobs and topics stand."""
+    return json.loads(shop.run("report.py"))

@@ -1,9 +1,13 @@
+import json
 import logging
 import pickle
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 from celery.utils.log import get_task_logger
+from channels_redis.serializers import registry
+from django.utils.translation import gettext_lazy
 
 from status.live import LiveJob, set_current
 from status.models import Attachment, Job
@@ -66,7 +70,43 @@ def test_total_can_be_given(live):
 def test_a_loop_that_is_left_ends_its_step(live):
     for _ in track(range(10), "Search"):
         break
-    assert states(live) == [("Search", "done")]
+    assert states(live) == [("Search", "running")]
+    with step("Found"):
+        assert states(live) == [("Search", "done"), ("Found", "running")]
+
+
+def test_an_error_in_a_loop_leaves_the_step_where_it_stands(live):
+    def work():
+        for number in track(range(10), "Import"):
+            if number == 4:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert states(live) == [("Import", "running")]
+    assert live.fraction() == 0.4
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (float("nan"), 0),
+        (float("inf"), 0),
+        (Decimal("2.5"), 2.5),
+        ("3", 3.0),
+        ("many", 0),
+        (None, 0),
+        (2**80, 2.0**80),
+    ],
+)
+def test_numbers_that_are_none_harm_nobody(live, value, shown):
+    counter = step("Count \ud800\x00", unit=gettext_lazy("rows"))
+    counter.update(value, total=value)
+    found = live.event()
+    assert found.steps[0].current == shown
+    assert found.progress is None or 0 <= found.progress <= 1
+    registry.get_serializer("msgpack").serialize(found.to_wire())
+    json.dumps([s.to_wire() for s in found.steps], allow_nan=False).encode()
 
 
 def test_an_error_leaves_the_step_where_it_stands(live):

@@ -11,7 +11,8 @@ from status.events import JobEvent
 from status.live import LiveJob, set_current
 from status.models import Job
 from status.progress import JobCancelled, log, plan, step, track
-from status.reporter import Ending, Reporter, Speed
+from status.reporter import Ending, Reporter
+from status.speed import Speed
 from status.states import State
 from tests.processes import wait_until
 
@@ -157,6 +158,17 @@ def test_dropped_lines_are_told(running, settings, caplog):
     own.end(live, Ending(state=State.SUCCEEDED))
     own_lines = list(job.lines.order_by("number").values_list("text", flat=True))
     assert any("could not be kept" in text for text in own_lines)
+
+
+def test_a_job_whose_row_is_gone_is_given_up(running, fast, caplog):
+    own, live, job = running
+    log("to whom?")
+    Job.objects.all().delete()
+    wait_until(lambda: live.fenced, what="stopped")
+    assert "its row is gone, 1 log lines with it" in caplog.text
+    log("once more")
+    own.end(live, Ending(state=State.FAILED))
+    assert own._late == []
 
 
 def test_an_ending_is_written_before_it_is_published(running, monkeypatch):

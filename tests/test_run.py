@@ -97,20 +97,20 @@ def test_serves_pages_and_names_the_login(running: Run) -> None:
 
 
 def test_every_process_has_its_prefix_on_the_terminal_and_in_the_file(running: Run) -> None:
-    run_dir = Path(running.child("daphne").environ()["RUN_DIR"])
+    run_dir = Path(running.child("config.web").environ()["RUN_DIR"])
     kept = (run_dir / "log" / "run.log").read_text()
-    for prefix in ("run   |", "web   |", "work  |", "poll  |", "bcast |", "beat  |"):
+    for prefix in ("run   |", "web   |", "work  |", "poll  |", "bcast |", "beat  |", "farm  |"):
         assert f"\n{prefix}" in f"\n{running.output}"
         assert f"\n{prefix}" in f"\n{kept}"
 
 
 def test_a_second_run_on_the_same_data_is_refused(running: Run) -> None:
-    run_dir = Path(running.child("daphne").environ()["RUN_DIR"])
+    run_dir = Path(running.child("config.web").environ()["RUN_DIR"])
     assert_refused(Run(run_dir), "it runs already")
 
 
 def test_starts_a_killed_process_again(running: Run) -> None:
-    running.child("daphne").kill()
+    running.child("config.web").kill()
     running.wait_for("web ended by itself (signal 9) and is started again")
     wait_until(running.healthy, 30, "web answers again")
 
@@ -118,7 +118,7 @@ def test_starts_a_killed_process_again(running: Run) -> None:
 def test_starts_a_killed_valkey_again_with_what_it_held(running: Run) -> None:
     import redis
 
-    url = running.child("daphne").environ()["REDIS_URL"]
+    url = running.child("config.web").environ()["REDIS_URL"]
     with redis.Redis.from_url(url) as client:
         client.set("kept", "yes")
         wait_until(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, 10, "written down")
@@ -144,7 +144,7 @@ def test_a_task_that_never_ends_does_not_hold_up_the_stop(tmp_path: Path) -> Non
     run = Run(tmp_path, DJANGO_SETTINGS_MODULE="tests.run_settings")
     try:
         run.wait_for("ready: http")
-        url = run.child("daphne").environ()["REDIS_URL"]
+        url = run.child("config.web").environ()["REDIS_URL"]
         with Celery(broker=url, set_as_current=False) as sender:
             sender.send_task("tests.run_settings.never_ends", queue="default")
         run.wait_for("never_ends has begun")

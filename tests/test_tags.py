@@ -1,7 +1,7 @@
 """`{% live %}`, `{% live_log %}`, `{% live_socket %}` and the filters."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -12,7 +12,7 @@ from status import access
 from status.broadcast import broadcast
 from status.models import Job
 from status.states import State
-from status.templatetags.status import amount, duration, new_jobs, phase, rate
+from status.templatetags.status import amount, duration, new_jobs, rate
 
 BADGE = '"status/partials/badge.html"'
 
@@ -132,11 +132,6 @@ def test_a_context_without_request_is_told(job):
 )
 def test_durations(value, text):
     assert duration(value) == text
-
-
-def test_a_waiting_job_says_when_it_goes_on(settings):
-    at = datetime(2026, 5, 1, 12, 3, 5, tzinfo=UTC)
-    assert phase(Job(state=State.WAITING, next_at=at)) == "Goes on at 12:03:05"
 
 
 def test_numbers():

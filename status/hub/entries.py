@@ -66,13 +66,13 @@ class Entry:
         """Add the event's lines to the tail; with a gap, the tail must be read."""
         if self.tail_stale:
             return
-        if self.event is not None and self.event.attempt != newest.attempt:
+        if self.event is not None and self.event.tries != newest.tries:
             # The attempt before may have written lines which no event has carried.
             self.tail_stale = True
             return
         at = self.tail_end
         fresh = [line for line in event.lines if line.place > at]
-        expected = at[1] + 1 if at[0] == event.attempt else 1
+        expected = at[1] + 1 if at[0] == event.tries else 1
         if fresh and fresh[0].number == expected:
             self.tail = [*self.tail, *fresh][-conf.current().log_tail :]
         self.tail_stale = self.lacks_lines(newest)
@@ -84,7 +84,7 @@ class Entry:
 
     def lacks_lines(self, event: JobEvent) -> bool:
         """Whether the attempt has written lines which are not in the tail."""
-        return event.line_count > 0 and self.tail_end < (event.attempt, event.line_count)
+        return event.line_count > 0 and self.tail_end < (event.tries, event.line_count)
 
     def offer_topic(self, event: TopicEvent) -> bool:
         """Take `event` if it is newer; whether it was."""

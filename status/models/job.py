@@ -57,6 +57,12 @@ class Job(models.Model):
     params = models.JSONField(_("parameters"), default=dict, blank=True)
     seq = models.PositiveBigIntegerField(default=0)
 
+    # Of a job that polls remote work; see sources/remote.py.
+    polls = models.PositiveIntegerField(_("polls"), default=0)
+    poll_at = models.DateTimeField(_("poll at"), null=True, blank=True)
+    poll_signature = models.JSONField(_("signature of the next poll"), null=True, blank=True)
+    on_cancel = models.JSONField(_("signature of what cancels the remote work"), null=True, blank=True)
+
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
     sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
     started_at = models.DateTimeField(_("started at"), null=True, blank=True)
@@ -96,6 +102,17 @@ class Job(models.Model):
             ),
             models.Index(fields=["heartbeat_at"], name="status_job_lease", condition=Q(state=State.RUNNING)),
             models.Index(fields=["next_at"], name="status_job_due", condition=Q(state=State.WAITING)),
+            # SQLite uses a partial index only if the statement itself, without its parameters, implies the condition.
+            models.Index(fields=["poll_at"], name="status_job_polls", condition=Q(poll_at__isnull=False)),
+            models.Index(
+                fields=["state", "finished_at"],
+                name="status_job_call_off",
+                condition=Q(on_cancel__isnull=False),
+            ),
+            # Only what has ended has that time. SQLite would not use an index on a list of states.
+            models.Index(
+                fields=["finished_at", "id"], name="status_job_ended", condition=Q(finished_at__isnull=False)
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -137,6 +154,8 @@ class Job(models.Model):
             cancel_requested_at=self.cancel_requested_at,
             line_count=self.line_count,
             file_count=self.file_count,
+            polls=self.polls,
+            poll_at=self.poll_at,
         )
 
     def at(self, event: JobEvent) -> "Job":
@@ -158,6 +177,11 @@ class Job(models.Model):
     def is_cancelling(self) -> bool:
         """Whether it was asked to end and has not yet."""
         return self.is_live and self.cancel_requested_at is not None
+
+    @property
+    def tries(self) -> int:
+        """The attempt as people count: a poll goes on with the attempt before it."""
+        return self.attempt - self.polls
 
     @property
     def percent(self) -> int | None:

@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from status.events import Line
 from status.models.job import Job
 
+FOLDER = "status"
+
 
 class LogLine(models.Model):
     """One line of a job's log; numbers count from 1 within the attempt, of which two may overlap."""
@@ -34,7 +36,7 @@ class LogLine(models.Model):
 
 def attachment_path(attachment: "Attachment", filename: str) -> str:
     """Where a file is kept: one folder per job, one per file, so that names cannot meet."""
-    return f"status/{attachment.job_id}/{attachment.pk}/{filename}"
+    return f"{FOLDER}/{attachment.job_id}/{attachment.pk}/{filename}"
 
 
 class Attachment(models.Model):

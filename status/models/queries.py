@@ -23,6 +23,9 @@ FRESH: dict[str, Any] = {
     "time_left_seconds": None,
     "line_count": 0,
     "next_at": None,
+    "poll_at": None,
+    "poll_signature": None,
+    "on_cancel": None,
     "sent_at": None,
     "started_at": None,
     "finished_at": None,
@@ -51,6 +54,8 @@ LIVE_FIELDS = (
     "cancel_requested_at",
     "line_count",
     "file_count",
+    "polls",
+    "poll_at",
 )
 
 
@@ -98,7 +103,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             newer |= Q(attempt=attempt, state=state, seq__lt=seq)
         changed = self.filter(newer, pk=job_id, state__in=sorted(only_from or LIVE))
         if state in TERMINAL:
-            fields.setdefault("finished_at", timezone.now())
+            fields = {"finished_at": timezone.now(), "poll_at": None, **fields}
         return bool(
             changed.update(state=state, attempt=attempt, seq=F("seq") + 1 if seq is None else seq, **fields)
         )

@@ -21,13 +21,15 @@ from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import channel, conf
+from status import channel, clean, conf
+from status.call_off import call_off
 from status.events import ListEvent
 from status.jobs import ATTEMPT_HEADER, as_json, lose, title_of
 from status.live import JobCancelled, LiveJob, current_job, set_current
 from status.models import FRESH, Job
 from status.progress import JobLogHandler
 from status.reporter import Ending, reporter
+from status.sources import remote
 from status.states import Failure, State
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,12 @@ def connect() -> None:
     signals.task_postrun.connect(_on_postrun, dispatch_uid=uid, weak=False)
     signals.worker_process_shutdown.connect(_on_shutdown, dispatch_uid=uid, weak=False)
     signals.worker_shutdown.connect(_on_shutdown, dispatch_uid=uid, weak=False)
+    signals.after_setup_task_logger.connect(_listen_to_loggers, dispatch_uid=uid, weak=False)
+    _listen_to_loggers()
+
+
+def _listen_to_loggers(**kwargs: Any) -> None:
+    """Show what the loggers write as log lines; said again when Celery has cleared their handlers."""
     for name in conf.current().loggers:
         target = logging.getLogger(name)
         if not any(isinstance(handler, JobLogHandler) for handler in target.handlers):
@@ -159,7 +167,8 @@ def _claim(live: LiveJob, task: Any) -> None:
         "next_at": None,
     }
     live.seq = 1
-    begun = Job.objects.advance(
+    # What waits for a poll is not queued; the polls of ten thousand jobs make it worth while to know.
+    begun = not remote.is_poll(task.request) and Job.objects.advance(
         live.id, State.RUNNING, attempt=live.attempt, seq=1, only_from=[State.QUEUED], **columns
     )
     if begun and live.attempt == 1:
@@ -167,8 +176,14 @@ def _claim(live: LiveJob, task: Any) -> None:
     held = Job.objects.filter(pk=live.id).first()
     if held is not None and not begun and _may_follow(held, live.attempt):
         live.attempt = held.attempt + 1
-        fresh = FRESH | {"sent_at": held.sent_at, "most_attempts": _most_attempts(task)} | columns
-        begun = Job.objects.advance(live.id, State.RUNNING, attempt=live.attempt, seq=1, **fresh)
+        if held.poll_signature is not None:
+            columns |= remote.go_on(live, held, task.request)
+        else:
+            live.polls = held.polls
+            columns = FRESH | {"sent_at": held.sent_at, "most_attempts": _most_attempts(task)} | columns
+        begun = Job.objects.advance(live.id, State.RUNNING, attempt=live.attempt, seq=1, **columns)
+    elif held is not None:
+        live.polls = held.polls
     if held is not None and begun:
         live.file_count = held.file_count
         return
@@ -181,7 +196,11 @@ def _may_follow(held: Job, attempt: int) -> bool:
     if held.is_cancelling:
         # It was asked to stop and has sent its retry before it could hear of that.
         Job.objects.advance(held.pk, State.CANCELLED, attempt=held.attempt)
+        call_off(held.pk)
         return False
+    if held.poll_at is not None:
+        # A message that comes again must not bring the poll after its own forward.
+        return held.state == State.WAITING and attempt == held.attempt + 1
     if held.state == State.WAITING:
         return attempt <= held.attempt + 1
     return held.state == State.RUNNING and attempt == held.attempt + 1
@@ -204,7 +223,7 @@ def _on_retry(sender: Any, request: Any, reason: Any = None, **kwargs: Any) -> N
         return
     if live.cancel_requested_at is not None:
         # The message of the next attempt is on its way; it will find the job ended.
-        return _end(live, Ending(state=State.CANCELLED))
+        return _end_cancelled(live)
     columns = {"error": error_text(reason.exc), "most_attempts": _most_attempts(sender)}
     _end(live, Ending(state=State.WAITING, next_at=_moment(reason.when), columns=columns))
 
@@ -224,10 +243,12 @@ def _on_failure(
     error = error_text(exception)
     if failure == Failure.TIMEOUT:
         error = _timeout_text(sender, exception)
-    trace = str(getattr(einfo, "traceback", "") or "")[-LONGEST_TRACEBACK:]
+    trace = clean.text(getattr(einfo, "traceback", "") or "")[-LONGEST_TRACEBACK:]
     columns = {"error": error, "traceback": trace}
     if live is not None and str(live.id) == task_id:
         _end(live, Ending(state=State.FAILED, failure=failure, columns=columns))
+        if isinstance(exception, remote.DeadlinePassed):
+            call_off(live.id)
     elif failure == Failure.WORKER_LOST:
         job = Job.objects.filter(pk=task_id).first()
         if job is not None:
@@ -238,6 +259,8 @@ def _on_failure(
 
 def _timeout_text(task: Any, exception: BaseException) -> str:
     """Which limit was passed, in seconds."""
+    if isinstance(exception, remote.DeadlinePassed):
+        return str(exception)
     is_hard = isinstance(exception, TimeLimitExceeded)
     limit = exception.args[0] if exception.args else None
     if not isinstance(limit, int | float):
@@ -256,6 +279,7 @@ def _on_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **kw
         _end_from_outside(request.id, State.FAILED, failure=Failure.TIMEOUT, error=error)
     else:
         _end_from_outside(request.id, State.CANCELLED)
+        call_off(UUID(request.id))
 
 
 def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> None:
@@ -264,8 +288,10 @@ def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> 
     if live is None or live.refused or not reporter().reports(live):
         return
     # Neither success, failure nor retry was signalled.
-    if isinstance(retval, JobCancelled):
-        reporter().end(live, Ending(state=State.CANCELLED))
+    if isinstance(retval, remote.PollAgain):
+        remote.wait(live, retval)
+    elif isinstance(retval, JobCancelled):
+        _end_cancelled(live)
     elif isinstance(retval, Reject) and getattr(retval, "requeue", False):
         reporter().end(live, Ending(state=State.WAITING))
     elif state is None:
@@ -286,6 +312,11 @@ def _end(live: LiveJob, ending: Ending) -> None:
         reporter().end(live, ending)
 
 
+def _end_cancelled(live: LiveJob) -> None:
+    _end(live, Ending(state=State.CANCELLED))
+    call_off(live.id)
+
+
 def _end_from_outside(task_id: str, state: str, **columns: Any) -> None:
     """End a job whose process cannot do it any more; only if it is a job and has not ended."""
     job = Job.objects.filter(pk=task_id).first()
@@ -298,7 +329,7 @@ def _end_from_outside(task_id: str, state: str, **columns: Any) -> None:
 
 def failure_of(exception: BaseException) -> Failure:
     """The kind of failure that an exception means."""
-    if isinstance(exception, SoftTimeLimitExceeded | TimeLimitExceeded):
+    if isinstance(exception, SoftTimeLimitExceeded | TimeLimitExceeded | remote.DeadlinePassed):
         return Failure.TIMEOUT
     return Failure.WORKER_LOST if isinstance(exception, WorkerLostError) else Failure.ERROR
 
@@ -307,17 +338,20 @@ def error_text(exception: BaseException | None) -> str:
     """What the job's owner reads: the message; with the class for Python's own terse ones."""
     if exception is None:
         return ""
-    text = str(exception)
+    text = clean.text(exception)
     if type(exception).__module__ == "builtins" or not text:
-        return "".join(tracebacks.format_exception_only(exception)).strip()
+        return clean.text("".join(tracebacks.format_exception_only(exception)).strip())
     return text
 
 
 def _result_columns(result: Any) -> dict[str, Any]:
     """The return value for the row, or why it is not there."""
     try:
-        text = json.dumps(result)
+        text = json.dumps(result, allow_nan=False, ensure_ascii=False)
+        storable = "\\u0000" not in text and text.encode()
     except (TypeError, ValueError):
+        storable = b""
+    if not storable:
         return {"result": None, "error": _("The result is not JSON and is not shown.")}
     if len(text) > conf.current().result_max_bytes:
         return {"result": None, "error": _("The result is too large to be shown. Attach it as a file.")}

@@ -3,13 +3,14 @@
 import logging
 from datetime import timedelta
 
-from celery import shared_task, signals
+from celery import shared_task
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from status import conf, jobs
 from status.broadcast import retain
 from status.models import Job, Topic
+from status.sources.timetable import every
 from status.states import State
 
 logger = logging.getLogger(__name__)
@@ -23,14 +24,7 @@ MOST_AT_ONCE = 500
 
 def connect() -> None:
     """Put the sweep on beat's schedule, unless the project has an entry of that name."""
-    signals.import_modules.connect(_on_import_modules, dispatch_uid=NAME, weak=False)
-
-
-def _on_import_modules(sender: object, **kwargs: object) -> None:
-    schedule = getattr(getattr(sender, "conf", None), "beat_schedule", None)
-    if schedule is not None:
-        seconds = conf.current().sweep_seconds
-        schedule.setdefault(NAME, {"task": NAME, "schedule": seconds, "options": {"expires": seconds}})
+    every(NAME, conf.current().sweep_seconds)
 
 
 @shared_task(name=NAME, ignore_result=True)
@@ -62,7 +56,8 @@ def send_unsent() -> int:
 def send_overdue() -> int:
     """Send again for each waiting job whose time passed a minute ago: its message is lost or held up."""
     now = timezone.now()
-    overdue = Job.objects.filter(state=State.WAITING, next_at__lt=now - timedelta(seconds=OVERDUE_SECONDS))
+    late = now - timedelta(seconds=OVERDUE_SECONDS)
+    overdue = Job.objects.filter(state=State.WAITING, next_at__lt=late, poll_at=None)
     sent = 0
     for job in overdue.order_by("next_at")[:MOST_AT_ONCE]:
         mine = Job.objects.filter(pk=job.pk, state=State.WAITING, next_at=job.next_at).update(next_at=now)

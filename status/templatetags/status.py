@@ -7,6 +7,7 @@ from typing import Any
 from django import template
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import get_template
+from django.urls import get_script_prefix
 from django.utils import timezone, translation
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
@@ -103,7 +104,7 @@ def live_socket(context: template.Context) -> str:
     token = access.sign(view)
     return get_template("status/partials/socket.html").render(
         {
-            "url": f"/{PAGE_PATH}?view={token}",
+            "url": f"{get_script_prefix()}{PAGE_PATH}?view={token}",
             "vals": json.dumps({"view": token}),
             "beat": rendering.beat(),
             "refresh_seconds": conf.current().refresh_seconds,
@@ -229,11 +230,10 @@ def phase(job: Job) -> str:
         return _("Waiting for a worker")
     if job.state == State.SUCCEEDED:
         return _("Finished")
-    if job.state == State.WAITING and job.next_at is not None:
-        return _("Goes on at %s") % date_format(timezone.localtime(job.next_at), "H:i:s")
     step, count = job.step, len(job.step_list)
     if step is None:
-        return job.get_state_display() if job.is_live else _("Stopped before it began")
+        begun = job.is_live or job.started_at is not None
+        return job.get_state_display() if begun else _("Stopped before it began")
     name = f"{step.name} › {step.detail}" if step.detail else step.name
     if count == 1:
         return name if job.is_live else _("Stopped at %s") % name
@@ -257,7 +257,7 @@ def counted(step: Step | None) -> str:
 @register.filter
 def speed(job: Job) -> str:
     """How fast a job counts: "1,204 rows/s", "3.5/s", "1.2 MB/s"; empty unless it runs."""
-    if job.rate is None or job.state != State.RUNNING:
+    if not job.rate or job.state != State.RUNNING:
         return ""
     unit = job.step.unit if job.step else ""
     if unit == "bytes":

@@ -1,5 +1,7 @@
 """Starting a job from a page."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -15,7 +17,7 @@ from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from status import access, jobs, registry
+from status import access, files, jobs, registry
 from status.models import Attachment, Job
 from status.registry import Startable
 
@@ -72,14 +74,17 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
     """
     job_id = uuid4()
     data = cast(QueryDict, form.data)
-    files = {name: value for name, value in form.cleaned_data.items() if isinstance(value, UploadedFile)}
-    attachments = {name: _attachment(job_id, name, value) for name, value in files.items()}
+    uploads = {name: value for name, value in form.cleaned_data.items() if isinstance(value, UploadedFile)}
+    attachments: dict[str, Attachment] = {}
+    with _deleted_on_error(attachments):
+        for name, upload in uploads.items():
+            attachments[name] = _attachment(job_id, name, upload)
     arguments = {name: _argument(value) for name, value in form.cleaned_data.items()}
     arguments |= {name: str(attachment.pk) for name, attachment in attachments.items()}
     title = str(entry.title)
-    if files:
-        title = f"{title}: {', '.join(str(file.name) for file in files.values())}"
-    with transaction.atomic():
+    if uploads:
+        title = f"{title}: {', '.join(str(upload.name) for upload in uploads.values())}"
+    with transaction.atomic(), _deleted_on_error(attachments):
         job = jobs.start(
             current_app.signature(entry.task, kwargs=arguments),
             owner=user,
@@ -92,9 +97,18 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
         if job.pk == job_id:
             Attachment.objects.bulk_create(attachments.values())
     if job.pk != job_id:
-        for attachment in attachments.values():
-            attachment.file.delete(save=False)
+        files.delete(attachments.values())
     return job
+
+
+@contextmanager
+def _deleted_on_error(attachments: dict[str, Attachment]) -> Iterator[None]:
+    """Delete the files if this fails; not around a COMMIT, which may have been done though it raises."""
+    try:
+        yield
+    except Exception:
+        files.delete(attachments.values())
+        raise
 
 
 def _job_again(request: HttpRequest) -> Job | None:

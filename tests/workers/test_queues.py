@@ -31,7 +31,10 @@ def test_broadcasts_and_polls_do_not_wait_for_long_work(alice, tmp_path):
         gate.touch()
         assert ended(behind).state == State.SUCCEEDED
         long.refresh_from_db()
-        assert [(job.queue, job.worker) for job in (long, poll)] == [("long", "long@test"), ("poll", "poll@test")]
+        assert [(job.queue, job.worker) for job in (long, poll)] == [
+            ("long", "long@test"),
+            ("poll", "poll@test"),
+        ]
     finally:
         for worker in workers:
             worker.stop()

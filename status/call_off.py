@@ -1,0 +1,74 @@
+"""Cancelling the work that a cancelled job has under way elsewhere: the task's own `on_cancel`, sent once."""
+
+import logging
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from celery import current_app
+from celery.canvas import Signature
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from kombu.utils.json import dumps, loads
+
+from status import channel
+from status.events import Line
+from status.models import Job, LogLine
+from status.states import State
+
+logger = logging.getLogger(__name__)
+
+HEADER = "status_calls_off"
+
+
+def call_off(job_id: UUID) -> bool:
+    """Send the `on_cancel` of a job that was cancelled, or that passed its deadline, if it has one.
+
+    Whoever empties the column sends it, so of any number of callers one does. If the broker refuses it, it
+    goes back into the row of a cancelled job for the sweep to try again.
+
+    Args:
+        job_id: a job of any state; nothing happens before it has ended.
+
+    Returns:
+        Whether this call sent it.
+
+    Example:
+        >>> call_off(job.pk)
+        True
+    """
+    ended = Job.objects.filter(pk=job_id, state__in=[State.CANCELLED, State.FAILED], on_cancel__isnull=False)
+    job = ended.only("on_cancel").first()
+    if job is None or not ended.update(on_cancel=None):
+        return False
+    try:
+        signature = Signature.from_dict(loads(dumps(job.on_cancel)), app=current_app)
+        headers = (signature.options.pop("headers", None) or {}) | {HEADER: str(job_id)}
+        signature.apply_async(headers=headers)
+    except Exception as error:
+        logger.warning("Job %s: its on_cancel is not sent yet: %r", job_id, error)
+        Job.objects.filter(pk=job_id, state=State.CANCELLED).update(on_cancel=job.on_cancel)
+        return False
+    return True
+
+
+def called_off_by(request: Any) -> UUID | None:
+    """The job whose remote work the task of this request cancels; None for any other task."""
+    job_id = getattr(request, HEADER, None) or (getattr(request, "headers", None) or {}).get(HEADER)
+    return UUID(job_id) if job_id else None
+
+
+def add_postscript(job_id: UUID, level: int, text: str) -> None:
+    """Add a line to the log of a job that has ended, where no worker reports any more."""
+    with transaction.atomic():
+        if not Job.objects.filter(pk=job_id).update(seq=F("seq") + 1, line_count=F("line_count") + 1):
+            return
+        event = Job.objects.events([job_id])[0]
+        line = Line(
+            number=event.line_count, attempt=event.tries, at=timezone.now(), level=level, text=text[:2000]
+        )
+        LogLine.objects.create(
+            job_id=job_id, number=line.number, attempt=line.attempt, at=line.at, level=level, text=line.text
+        )
+    channel.publish(replace(event, lines=(line,)))
