@@ -81,7 +81,7 @@ def render_on_the_farm(
     pace: dict[str, Any] = {"after": AFTER_SECONDS, "deadline": DEADLINE_SECONDS}
     try:
         if not render:
-            render = _submit(frames, behaviour, key=str(self.request.id))
+            render = _submit(frames, behaviour, key=self.request.id or "")
         state = ask("GET", f"/renders/{render}")
     except Passing as error:
         raise poll_again(

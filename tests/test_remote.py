@@ -1,20 +1,26 @@
 import os
 import pickle
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from celery.exceptions import Ignore
+from django.template.loader import render_to_string
 from django.utils import timezone
 
 from status import jobs
 from status.call_off import add_postscript, call_off
-from status.events import Step
+from status.events import JobEvent, Line, Step
+from status.hub.entries import Entry
 from status.jobs import ATTEMPT_HEADER, cancel, retry, start
 from status.live import LiveJob, set_current
 from status.models import Job, LogLine
 from status.progress import log, plan, step
+from status.regions import Subject
 from status.sources import remote, sweep
 from status.sources.remote import DeadlinePassed, PollAgain, poll_again, send_due, send_polls
 from status.states import Failure, State
@@ -301,6 +307,18 @@ def test_on_cancel_is_sent_once(sent):
     assert [headers for _, headers, _, _ in sent] == [{"status_calls_off": str(job.pk)}]
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_cancel_in_the_last_moment_of_a_poll_is_not_lost(sent, knows):
+    job = make(State.RUNNING)
+    assert cancel(job).is_cancelling
+    live = LiveJob(job.pk, attempt=job.attempt)
+    live.cancel_requested_at = timezone.now() if knows else None
+    poll = PollAgain(timezone.now() + timedelta(seconds=5), dict(job.signature), dict(tasks.touch.si("x")))
+    remote.wait(live, poll)
+    job.refresh_from_db()
+    assert (job.state, job.poll_at, len(sent)) == (State.CANCELLED, None, 1)
+
+
 @pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.WAITING, State.SUCCEEDED])
 def test_nothing_is_called_off_before_the_end(sent, state):
     job = make(state, on_cancel=dict(tasks.touch.si("x")))
@@ -344,3 +362,32 @@ def test_the_first_message_goes_out_as_for_any_job(sent, django_capture_on_commi
         job = start(tasks.count_polls.s("path", 9).set(headers={"mine": 1}))
     assert sent.attempts == [(str(job.pk), 1)]
     assert sent[0][1]["mine"] == 1
+
+
+# -- what the page says
+
+
+def test_the_page_says_when_the_next_check_is_and_keeps_its_step():
+    step_of_it = Step(name="Render", state="running", current=5, total=10, unit="frames")
+    job = make(due_seconds=60, attempt=57, polls=56, progress=0.5, steps=[step_of_it.to_wire()])
+    shown = {name: page(job, name) for name in ("progress", "facts", "badge")}
+    assert "Attempt" not in shown["progress"]
+    assert "next check at" in shown["progress"]
+    assert "Render" in shown["progress"]
+    assert "Waiting" in shown["badge"]
+    assert re.search(r"Attempt</dt><dd[^>]*>1<", shown["facts"])
+    assert re.search(r"Remote checks</dt><dd[^>]*>56<", shown["facts"])
+
+
+def page(job, partial):
+    return render_to_string(f"status/partials/{partial}.html", {"job": job.at(job.event())})
+
+
+def test_lines_of_a_later_poll_lead_on_from_the_tail():
+    """As the hub sees it: nothing is missing, so nothing is read again."""
+    entry = Entry(Subject.job(UUID(int=1)), tail_stale=False)
+    lines = [Line(number=n, attempt=1, at=timezone.now(), level=20, text="x") for n in (1, 2)]
+    for number, line in enumerate(lines, start=1):
+        event = JobEvent(job=UUID(int=1), attempt=number, polls=number - 1, seq=1, state=State.RUNNING)
+        entry.offer(replace(event, line_count=number, lines=(line,)))
+    assert (entry.tail, entry.tail_stale) == (lines, False)
