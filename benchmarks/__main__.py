@@ -21,8 +21,9 @@ def table(figures: list[Figure]) -> str:
 
 def main() -> int:
     """Measure, print, write; the exit code says whether every bound holds."""
-    figures = track.measure()
     with Stack() as stack:
+        # Settings are read once, and the stack sets the environment for them.
+        figures = track.measure()
         figures += latency.measure(stack)
         figures += burst.measure(stack)
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
