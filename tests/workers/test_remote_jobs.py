@@ -189,8 +189,9 @@ def test_cancelled_between_two_polls_it_ends_at_once_and_cancels_the_render_once
     job = reached(watch(render, alice, after=600), State.WAITING)
     assert cancel(job).state == State.CANCELLED
     cancel(job)
-    send_polls.apply()
     wait_until(lambda: "The remote work was cancelled" in texts(job), what="the line")
+    send_polls.apply()
+    polled_to_the_end(watch(submit(frames=2)))
     assert ask("GET", f"/renders/{render}")["cancels"] == 1
     job.refresh_from_db()
     assert (job.state, job.line_count) == (State.CANCELLED, len(texts(job)))
