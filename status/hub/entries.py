@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from status import conf
 from status.events import JobEvent, Line, TopicEvent
@@ -119,8 +118,3 @@ class Live:
     def regions_of(self, subject: Subject) -> Iterable[Region]:
         """The regions that show `subject`."""
         return (region for region in self.view.regions if region.subject == subject)
-
-    @property
-    def look(self) -> Any:
-        """Its key in the hub."""
-        return self.view.look
