@@ -44,10 +44,11 @@ def may_see_traceback(user: Any) -> bool:
 
 
 def visible_jobs(user: Any) -> QuerySet[Job]:
-    """The jobs that `user` may watch."""
+    """The jobs that `user` may watch, without the members of others."""
     if not user.is_authenticated:
         return Job.objects.none()
-    return Job.objects.all() if sees_all(user) else Job.objects.filter(owner=user)
+    whole = Job.objects.filter(parent=None)
+    return whole if sees_all(user) else whole.filter(owner=user)
 
 
 def list_scope(user: Any) -> str:

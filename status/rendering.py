@@ -74,7 +74,7 @@ def load_topics(names: Iterable[str]) -> list[TopicEvent]:
 
 def count_new(subject: Subject) -> int:
     """How many jobs came into a list since the page was made; at most 100."""
-    newer = Job.objects.filter(created_at__gt=subject.since)
+    newer = Job.objects.filter(created_at__gt=subject.since, parent=None)
     if subject.scope != "all":
         newer = newer.filter(owner_id=subject.scope)  # type: ignore[misc]  # Keys may be UUIDs.
     return newer.order_by()[:MOST_COUNTED].count()

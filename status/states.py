@@ -25,6 +25,13 @@ class Failure(TextChoices):
     WORKER_LOST = "worker lost", _("Worker lost")
 
 
+class Canvas(TextChoices):
+    """What a job of several members does with them; Celery's chord is a chain of a group and a task."""
+
+    CHAIN = "chain", _("Chain")
+    GROUP = "group", _("Group")
+
+
 TERMINAL: Final = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 LIVE: Final = frozenset(State) - TERMINAL
 

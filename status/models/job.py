@@ -18,7 +18,7 @@ from status import conf
 from status.events import JobEvent, Line, Step
 from status.models.queries import LIVE_FIELDS, JobQuerySet
 from status.registry import startables
-from status.states import LIVE, Failure, State
+from status.states import LIVE, Canvas, Failure, State
 
 if TYPE_CHECKING:
     from status.models.parts import Attachment
@@ -48,6 +48,22 @@ class Job(models.Model):
     key = models.CharField(_("key"), max_length=200, null=True, blank=True)
     signature = models.JSONField(_("signature"), default=dict)
 
+    # Of what is a canvas, or a member of something; see workflow.py.
+    canvas = models.CharField(_("canvas"), max_length=5, choices=Canvas.choices, blank=True, default="")
+    root = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
+    parent = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, related_name="members", db_index=False
+    )
+    position = models.PositiveIntegerField(_("position"), null=True, blank=True)
+    weight = models.FloatField(_("weight"), default=1)
+    may_fail = models.BooleanField(_("may fail"), default=False)
+    held = models.BooleanField(_("held back"), default=False)
+    given = models.JSONField(_("given by what came before"), null=True, blank=True)
+    passes = models.BooleanField(_("passes its result on"), default=False)
+    output = models.JSONField(_("result for what follows"), null=True, blank=True)
+    tally = models.JSONField(_("members by state"), default=dict, blank=True)
+    refreshed_at = models.DateTimeField(_("refreshed at"), null=True, blank=True)
+
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.QUEUED)
     failure = models.CharField(_("failure"), max_length=12, choices=Failure.choices, blank=True, default="")
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
@@ -73,6 +89,7 @@ class Job(models.Model):
 
     queue = models.CharField(_("queue"), max_length=100, blank=True, default="")
     worker = models.CharField(_("worker"), max_length=200, blank=True, default="")
+    stoppable = models.BooleanField(_("may be stopped at once"), default=False)
 
     steps = models.JSONField(_("steps"), default=list, blank=True)
     progress = models.FloatField(_("progress"), null=True, blank=True)
@@ -92,13 +109,20 @@ class Job(models.Model):
         verbose_name_plural = _("jobs")
         ordering = ["-created_at", "-id"]
         indexes = [
-            models.Index(fields=["owner", "-created_at", "-id"], name="status_job_owner"),
-            models.Index(fields=["-created_at", "-id"], name="status_job_created"),
+            # The lists hold what people started; the members of a workflow are on its page.
+            models.Index(
+                fields=["owner", "-created_at", "-id"],
+                name="status_job_owner",
+                condition=Q(parent__isnull=True),
+            ),
+            models.Index(
+                fields=["-created_at", "-id"], name="status_job_created", condition=Q(parent__isnull=True)
+            ),
             models.Index(fields=["state", "-created_at", "-id"], name="status_job_state"),
             models.Index(
                 fields=["created_at"],
                 name="status_job_unsent",
-                condition=Q(state=State.QUEUED, sent_at=None),
+                condition=Q(sent_at__isnull=True, held=False),
             ),
             models.Index(fields=["heartbeat_at"], name="status_job_lease", condition=Q(state=State.RUNNING)),
             models.Index(fields=["next_at"], name="status_job_due", condition=Q(state=State.WAITING)),
@@ -111,10 +135,21 @@ class Job(models.Model):
             ),
             # Only what has ended has that time. SQLite would not use an index on a list of states.
             models.Index(
-                fields=["finished_at", "id"], name="status_job_ended", condition=Q(finished_at__isnull=False)
+                fields=["finished_at", "id"],
+                name="status_job_ended",
+                condition=Q(finished_at__isnull=False, parent__isnull=True),
+            ),
+            models.Index(fields=["parent", "state", "position"], name="status_job_members"),
+            models.Index(fields=["root", "state"], name="status_job_root"),
+            models.Index(
+                fields=["refreshed_at"],
+                name="status_job_refreshed",
+                condition=Q(refreshed_at__isnull=False),
             ),
         ]
+        permissions = [("stop_job", "Can stop a running job at once")]
         constraints = [
+            models.UniqueConstraint(fields=["parent", "position"], name="status_job_position"),
             models.UniqueConstraint(
                 fields=["key"],
                 name="status_job_live_key",

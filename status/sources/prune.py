@@ -131,7 +131,7 @@ def _is_number(value: Any, types: tuple[type, ...]) -> bool:
 
 def _ended() -> JobQuerySet:
     """The jobs that may go. What else keeps a job is a condition here: rows are chosen and locked through it."""
-    return Job.objects.filter(state__in=sorted(TERMINAL), finished_at__isnull=False)
+    return Job.objects.filter(state__in=sorted(TERMINAL), finished_at__isnull=False, parent=None)
 
 
 def _limit(days: float | None, keep: int | None) -> Place | None:

@@ -42,11 +42,9 @@ def send_unsent() -> int:
     The message of a job is sent within milliseconds of the commit, so an older one without was interrupted.
     """
     before = timezone.now() - timedelta(seconds=UNSENT_SECONDS)
-    unsent = Job.objects.filter(state=State.QUEUED, sent_at=None, created_at__lt=before).order_by(
-        "created_at"
-    )
+    unsent = Job.objects.filter(sent_at=None, held=False, state=State.QUEUED, created_at__lt=before)
     sent = 0
-    for job in unsent[:MOST_AT_ONCE]:
+    for job in unsent.order_by("created_at")[:MOST_AT_ONCE]:
         if not jobs.send(job, job.attempt):
             break
         sent += 1
