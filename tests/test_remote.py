@@ -16,9 +16,10 @@ from status import jobs
 from status.call_off import add_postscript, call_off
 from status.events import JobEvent, Line, Step
 from status.hub.entries import Entry
-from status.jobs import ATTEMPT_HEADER, cancel, retry, start
+from status.jobs import cancel, retry, start
 from status.live import LiveJob, set_current
 from status.models import Job, LogLine
+from status.outbox import ATTEMPT_HEADER
 from status.progress import log, plan, step
 from status.regions import Subject
 from status.sources import remote, sweep
