@@ -26,6 +26,8 @@ MEMBER_HEADER = "status_member"
 SEND_TASK = "status.send"
 MOST_IN_LINE = 100
 BATCH = 500
+COLUMNS = ("attempt", "signature", "poll_signature", "given", "parent", "root", "position", "passes")
+"""What `deliver` needs of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def send_unsent(root_id: UUID) -> int:
     They go out in their order. If the process ends midway, or the broker refuses one, the sweep goes on.
     """
     sent = 0
-    while batch := list(unsent(root_id).order_by("position", "pk")[:BATCH]):
+    while batch := list(unsent(root_id).only(*COLUMNS).order_by("position", "pk")[:BATCH]):
         taken = []
         for job in batch:
             if not deliver(job, job.attempt):

@@ -108,7 +108,9 @@ def _first_of(canvases: Sequence[UUID]) -> JobQuerySet:
 
 
 def _send(root_id: UUID) -> None:
-    jobs = list(outbox.unsent(root_id).order_by("position", "pk")[: outbox.MOST_IN_LINE + 1])
+    jobs = list(
+        outbox.unsent(root_id).only(*outbox.COLUMNS).order_by("position", "pk")[: outbox.MOST_IN_LINE + 1]
+    )
     outbox.dispatch(jobs)
 
 

@@ -12,7 +12,7 @@ from celery.exceptions import Ignore
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from status import jobs
+from status import outbox
 from status.call_off import add_postscript, call_off
 from status.events import JobEvent, Line, Step
 from status.hub.entries import Entry
@@ -247,7 +247,7 @@ def test_a_poll_that_has_begun_meanwhile_is_not_touched(sent, monkeypatch):
         Job.objects.advance(job.pk, State.WAITING, attempt=attempt, poll_at=at)
         return True
 
-    monkeypatch.setattr(jobs, "deliver", deliver)
+    monkeypatch.setattr(outbox, "deliver", deliver)
     send_due()
     job.refresh_from_db()
     assert job.poll_at - timezone.now() < timedelta(seconds=6)

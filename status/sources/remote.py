@@ -255,4 +255,4 @@ def send_due() -> int:
 def _due(now: datetime) -> list[Job]:
     # Only a job that waits has a `poll_at`; a condition on the state would lead SQLite to another index.
     due = Job.objects.filter(poll_at__lte=now).order_by("poll_at")
-    return list(due.only("attempt", "signature", "poll_signature")[:AT_ONCE])
+    return list(due.only(*outbox.COLUMNS)[:AT_ONCE])
