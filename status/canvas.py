@@ -137,7 +137,8 @@ def _read(signature: Any) -> Tree:
             raise TypeError("A chord needs a body: chord(header, body).")
         header = signature.tasks
         parts = header.tasks if isinstance(header, group) else header
-        group_ = _many(Canvas.GROUP, [_read(part) for part in parts], {})
+        named = header.options.get(MEMBER_OPTION) if isinstance(header, group) else None
+        group_ = _many(Canvas.GROUP, [_read(part) for part in parts], dict(named or {}))
         tree = _many(Canvas.CHAIN, _links([group_, _read(signature.body)]), said)
     elif isinstance(signature, _chain):
         tree = _many(Canvas.CHAIN, _links([_read(part) for part in signature.tasks]), said)

@@ -4,6 +4,7 @@ First paint, live update, poll and reconnect all come through here, without a re
 depends on its subject and language alone, so one rendering serves everybody who sees it.
 """
 
+import re
 import zoneinfo
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from status.regions import Kind, Region, Subject, View
 
 BEAT_ID = "live-beat"
 MOST_COUNTED = 100
+
+_CELL = re.compile(r"<!--cell ([\w-]+)-->(.*?)<!--/cell-->", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,29 @@ def swap(region: Region, inner: str) -> str:
     return mark_safe(f'<{region.tag} id="{region.id}" hx-swap-oob="innerHTML">{inner}</{region.tag}>')  # noqa: S308
 
 
+def changes(region: Region, before: str | None, html: str) -> dict[str, str]:
+    """The fragments that turn a region which holds `before` into `html`, by keys of `Frame.parts`.
+
+    Where only cells differ, see `{% cell %}`, only those are swapped: links and focus beside them stay.
+    """
+    if before is not None:
+        frame_before, cells_before = _cells(before)
+        frame, cells = _cells(html)
+        if frame == frame_before and cells.keys() == cells_before.keys():
+            changed = [key for key, inner in cells.items() if inner != cells_before[key]]
+            return {
+                f"{region.id}/{key}": f'<span id="{key}" hx-swap-oob="innerHTML">{cells[key]}</span>'
+                for key in changed
+            }
+    return {region.id: swap(region, html)}
+
+
+def _cells(html: str) -> tuple[str, dict[str, str]]:
+    """What stands around the cells of a region, and what stands in them."""
+    cells = dict(_CELL.findall(html))
+    return _CELL.sub("", html) if cells else html, cells
+
+
 def append(region: Region, inner: str) -> str:
     """A fragment whose children are added at the end of the region's element."""
     return mark_safe(f'<{region.tag} hx-swap-oob="beforeend:#{region.id}">{inner}</{region.tag}>')  # noqa: S308
@@ -139,6 +165,12 @@ def whole_frame(view: View, found: dict[Subject, Shown]) -> str:
     with look_of(view):
         fragments = [swap(region, render(region, found[region.subject])) for region in view.regions]
         return "".join([*fragments, beat(polling=True)])
+
+
+def cell(key: str, inner: str, tag: str, attributes: dict[str, Any]) -> str:
+    """A part of a region that is swapped by itself, marked so that `changes` finds it."""
+    extra = format_attributes(attributes)
+    return mark_safe(f'<{tag} id="{key}"{extra}><!--cell {key}-->{inner}<!--/cell--></{tag}>')  # noqa: S308
 
 
 def element(region: Region, inner: str, attributes: dict[str, Any]) -> str:

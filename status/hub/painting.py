@@ -9,7 +9,7 @@ from status.hub.entries import Live
 from status.hub.slots import NOWHERE, Frame, Place
 from status.models import Job
 from status.regions import Region
-from status.rendering import append, load_topics, look_of, render, render_lines, swap
+from status.rendering import append, changes, load_topics, look_of, render, render_lines, swap
 
 Memo = dict[tuple[Any, ...], str]
 
@@ -49,9 +49,10 @@ def _paint_page(live: Live, regions: set[Region], memo: Memo) -> Frame:
                     frame.logs[region.id] = live.feeds[region.id]
                 continue
             html = _rendered(live, region, memo)
-            if live.html.get(region.id) != html:
+            before = live.html.get(region.id)
+            if before != html:
                 live.html[region.id] = html
-                frame.parts[region.id] = swap(region, html)
+                frame.parts.update(changes(region, before, html))
     return frame
 
 

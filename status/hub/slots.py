@@ -22,7 +22,7 @@ SEND_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Fragments by region id, and the log regions that have new lines."""
+    """Fragments by region id, those of cells by `region/cell`, and the log regions that have new lines."""
 
     parts: dict[str, str] = field(default_factory=dict)
     logs: dict[str, "LogFeed"] = field(default_factory=dict)
@@ -33,8 +33,13 @@ class Frame:
         return "".join(self.parts.values())
 
     def then(self, newer: "Frame") -> "Frame":
-        """This frame with what `newer` replaces."""
-        return Frame(parts={**self.parts, **newer.parts}, logs={**self.logs, **newer.logs})
+        """This frame with what `newer` replaces; a whole region replaces its cells, and comes after them."""
+        kept = {
+            key: part
+            for key, part in self.parts.items()
+            if key not in newer.parts and key.partition("/")[0] not in newer.parts
+        }
+        return Frame(parts={**kept, **newer.parts}, logs={**self.logs, **newer.logs})
 
 
 class LogFeed:

@@ -285,6 +285,16 @@ class Job(models.Model):
         return last
 
     @property
+    def cell_id(self) -> str:
+        """The id of its figures in a list of members."""
+        return f"member-{self.pk.hex}"
+
+    @property
+    def more_id(self) -> str:
+        """The id of what is said about its members that are not shown."""
+        return f"more-{self.pk.hex}"
+
+    @property
     def row(self) -> "Job":
         """The job as it was read, of which this one is what `at` made; else itself."""
         read: Job = self.__dict__.get("_row", self)

@@ -27,6 +27,11 @@ class Tally:
     state: State
     count: int
 
+    @property
+    def cell_id(self) -> str:
+        """The id of its number on the page."""
+        return f"tally-{self.state}"
+
 
 @dataclass(slots=True, kw_only=True)
 class Twig:

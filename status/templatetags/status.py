@@ -1,6 +1,7 @@
-"""`{% live %}`, `{% live_log %}` and `{% live_socket %}`."""
+"""`{% live %}`, `{% cell %}`, `{% live_log %}` and `{% live_socket %}`."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -63,6 +64,31 @@ def live(
     if is_card:
         return get_template("status/card.html").render({"job": subject, "region": painted})
     return painted
+
+
+@register.simple_block_tag
+def cell(content: str, id: str, tag: str = "span", **attributes: Any) -> str:  # noqa: A002
+    """A part of a region that changes often: while nothing else of the region does, it is swapped alone.
+
+    So a link beside it can be clicked, and what has the focus keeps it. Cells do not nest.
+
+    Args:
+        content: what stands between the tags.
+        id: the element's id; letters, digits, `-` and `_`, and its own on the page.
+        tag: the element.
+        attributes: further attributes; `_` becomes `-`.
+
+    Raises:
+        TemplateSyntaxError: the id is none.
+
+    Example:
+        `{% cell "done-17" class="text-sm" %}{{ job.percent }}%{% endcell %}`
+    """
+    if not re.fullmatch(r"[A-Za-z][\w-]*", id, re.ASCII):
+        raise template.TemplateSyntaxError(
+            f"{{% cell %}} needs an id of letters, digits, - and _, not {id!r}."
+        )
+    return rendering.cell(id, content, tag, attributes)
 
 
 @register.simple_tag(takes_context=True)
