@@ -199,3 +199,21 @@ def count_polls(self, path, times, poll=1, after=0.1):
     append.run(path)
     if poll < times:
         raise poll_again(self, after=after, kwargs={"poll": poll + 1})
+
+
+@shared_task
+def hog(seconds):
+    """Counts at full speed and lets nobody else run; a greenlet that never waits."""
+    counter, end = step("Hog"), time.monotonic() + seconds
+    while time.monotonic() < end:
+        counter.advance()
+
+
+@shared_task
+def short(number, gate):
+    """One of many at once: waits with the others, tells something, ends."""
+    wait_for_file(gate)
+    for _ in track(range(5), "Short"):
+        time.sleep(0.01)
+    log("number %d", number)
+    return number
