@@ -14,12 +14,13 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import checks, logout
-        from status.sources import bodies, lifecycle, prune, remote, sweep
+        from status.sources import bodies, lifecycle, pools, prune, remote, sweep
 
         checks.connect()
         logout.connect()
         bodies.connect()
         lifecycle.connect()
+        pools.connect()
         sweep.connect()
         remote.connect()
         prune.connect()

@@ -9,14 +9,13 @@ import asyncio
 import hashlib
 import logging
 import os
-import threading
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
 
-from status import conf
+from status import conf, threads
 from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent
 
 logger = logging.getLogger(__name__)
@@ -73,13 +72,12 @@ class Sender:
 
     def __init__(self) -> None:
         self._outbox: dict[tuple[str, type], Event] = {}
-        self._lock = threading.Lock()
-        self._idle = threading.Event()
+        self._lock = threads.Lock()
+        self._idle = threads.Event()
         self._idle.set()
-        self._loop = asyncio.new_event_loop()
+        self._loop = threads.new_event_loop()
         self._wake = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="status-sender", daemon=True)
-        self._thread.start()
+        self._thread = threads.Thread(self._run, name="status-sender")
 
     def put(self, event: Event) -> None:
         """Hand `event` over; never waits for the network."""
@@ -133,7 +131,7 @@ class Sender:
 
 
 _sender: Sender | None = None
-_making = threading.Lock()
+_making = threads.Lock()
 
 
 def _get_sender() -> Sender:
@@ -147,7 +145,7 @@ def _get_sender() -> Sender:
 def _forget_after_fork() -> None:
     global _sender, _making
     # The child has the object but not its thread, and the lock may have been held.
-    _sender, _making = None, threading.Lock()
+    _sender, _making = None, threads.Lock()
 
 
 if hasattr(os, "register_at_fork"):

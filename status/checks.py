@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from celery import current_app
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -15,6 +16,7 @@ def connect() -> None:
     register(check_settings, Tags.compatibility)
     register(check_channel_layer, Tags.compatibility)
     register(check_retention, Tags.compatibility)
+    register(check_worker_pool, Tags.compatibility)
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -52,3 +54,12 @@ def check_retention(**kwargs: Any) -> list[CheckMessage]:
         hint = "Set KEEP_DAYS and KEEP_JOBS in STATUS; until then nothing is pruned."
         return [Error(str(error), hint=hint, id="status.E003")]
     return []
+
+
+def check_worker_pool(**kwargs: Any) -> list[CheckMessage]:
+    """A pool of greenlets is chosen on the command line: Celery reads a setting too late to patch anything."""
+    pool = current_app.conf.worker_pool
+    if pool not in {"gevent", "eventlet"}:
+        return []
+    hint = f"Take it out of the settings, and start the worker with -P {pool}. It says then what else it cannot do."
+    return [checks.Warning(f"The setting worker_pool is {pool!r}.", hint=hint, id="status.W002")]

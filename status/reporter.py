@@ -8,7 +8,6 @@ the database refuses is kept here and tried again.
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -28,7 +27,7 @@ from django.db import (
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import channel, conf, workflow
+from status import channel, conf, threads, workflow
 from status.events import JobEvent, Line
 from status.live import LiveJob
 from status.models import Job, LogLine
@@ -47,18 +46,19 @@ class Reporter:
     """Reports for the jobs that run in this process; see `begin` and `end`."""
 
     def __init__(self) -> None:
-        self._watches: dict[UUID, Watch] = {}
+        # In one process the next attempt may begin before this one has heard of its own end.
+        self._watches: dict[tuple[UUID, int], Watch] = {}
         self._late: list[tuple[Watch, Ending]] = []
         self._moved: dict[UUID, tuple[float, datetime]] = {}
         """Canvases whose members moved: when to compute them anew (monotonic), and when that was seen."""
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._wake = threads.Event()
+        self._thread: threads.Thread | None = None
+        self._starting = threads.Lock()
 
     def begin(self, live: LiveJob) -> None:
         """Report for `live` from now on."""
         watch = Watch(live=live, published_at=0.0, checked_at=time.monotonic())
-        self._watches[live.id] = watch
+        self._watches[live.id, live.attempt] = watch
         if live.eager:
             return
         live.wake = self._wake.set
@@ -69,12 +69,12 @@ class Reporter:
 
     def reports(self, live: LiveJob) -> bool:
         """Whether `live` has begun here and not ended."""
-        watch = self._watches.get(live.id)
+        watch = self._watches.get((live.id, live.attempt))
         return watch is not None and watch.live is live
 
     def end(self, live: LiveJob, ending: Ending) -> None:
         """Write how `live` ended, then publish it; if the database refuses, keep it and try again."""
-        watch = self._watches.pop(live.id, None) or Watch(live=live)
+        watch = self._watches.pop((live.id, live.attempt), None) or Watch(live=live)
         _finish_steps(live, ending)
         if not self._write_end(watch, ending):
             self._late.append((watch, ending))
@@ -104,8 +104,7 @@ class Reporter:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="status-reporter", daemon=True)
-                self._thread.start()
+                self._thread = threads.Thread(self._run, name="status-reporter")
 
     def _run(self) -> None:
         while True:
@@ -234,7 +233,7 @@ class Reporter:
         kept = Job.objects.advance(
             event.job, State.RUNNING, attempt=live.attempt, seq=live.seq, **_columns(event)
         )
-        if not kept and event.job in self._watches:
+        if not kept and (live.id, live.attempt) in self._watches:
             logger.warning("Job %s was overtaken: attempt %d stops", event.job, live.attempt)
             live.fenced = live.attention = True
 
@@ -261,11 +260,11 @@ class Reporter:
         return True
 
     def _cancel(self, job_id: UUID, at: datetime | None) -> None:
-        watch = self._watches.get(job_id)
-        if watch is not None and watch.live.cancel_requested_at is None:
-            watch.live.cancel_requested_at = at
-            watch.live.attention = True
-            self._wake.set()
+        for watch in list(self._watches.values()):
+            if watch.live.id == job_id and watch.live.cancel_requested_at is None:
+                watch.live.cancel_requested_at = at
+                watch.live.attention = True
+                self._wake.set()
 
     def _write_end(self, watch: Watch, ending: Ending) -> bool:
         with watch.lock:

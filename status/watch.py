@@ -1,12 +1,11 @@
 """What the reporter remembers of a job that runs in its process, and how it ended."""
 
-import threading
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from status import clean
+from status import clean, threads
 from status.events import JobEvent, Line
 from status.live import LiveJob
 from status.pace import Pace
@@ -26,7 +25,7 @@ class Watch:
     unsaved: deque[Line] = field(default_factory=deque)
     unit_speed: Speed = field(default_factory=Speed)
     whole_speed: Speed = field(default_factory=Speed)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threads.Lock = field(default_factory=threads.Lock)
     """Held while lines and sequence numbers are handed out: a job may end while it is being reported."""
 
     def snapshot(self, now: float) -> JobEvent:

@@ -1,17 +1,21 @@
 """Fixtures: people, workers, web servers, pages."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
+from typing import Any
 
 import pytest
+from celery.canvas import Signature
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 from websockets.sync.client import ClientConnection, connect
 
+from status import jobs
 from status.models import Job
 from tests.processes import Process, Web, start_worker, wait_until
 
@@ -39,6 +43,38 @@ def worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
     process = start_worker(tmp_path_factory.mktemp("worker") / "log", "-c", "2")
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def green_worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
+    """A gevent worker for the whole session, with a queue of its own, `green`."""
+    log = tmp_path_factory.mktemp("green") / "log"
+    # A name to look up: that is no matter of course in an event loop among greenlets.
+    redis = os.environ["REDIS_URL"].replace("127.0.0.1", "localhost")
+    process = start_worker(log, "-P", "gevent", "-c", "50", queues="green", name="green", REDIS_URL=redis)
+    yield process
+    process.stop()
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A worker as a test wants it, whatever its pool."""
+
+    process: Process
+    queue: str
+    worker: str
+
+    def start(self, signature: Signature, **options: Any) -> Job:
+        """Start a job there."""
+        return jobs.start(signature.clone().set(queue=self.queue), **options)
+
+
+@pytest.fixture(params=["prefork", "gevent"])
+def pool(request) -> Pool:
+    """Each of the pools in which everything works that Celery itself can do there."""
+    if request.param == "prefork":
+        return Pool(request.getfixturevalue("worker"), "default", "w1@test")
+    return Pool(request.getfixturevalue("green_worker"), "green", "green@test")
 
 
 @pytest.fixture(scope="session")

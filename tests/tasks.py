@@ -259,3 +259,21 @@ def starts_a_chain(path):
 @shared_task(ignore_result=True)
 def a_set():
     return {1, 2}
+
+
+@shared_task
+def hog(seconds):
+    """Counts at full speed and lets nobody else run; a greenlet that never waits."""
+    counter, end = step("Hog"), time.monotonic() + seconds
+    while time.monotonic() < end:
+        counter.advance()
+
+
+@shared_task
+def short(number, gate):
+    """One of many at once: waits with the others, tells something, ends."""
+    wait_for_file(gate)
+    for _ in track(range(5), "Short"):
+        time.sleep(0.01)
+    log("number %d", number)
+    return number

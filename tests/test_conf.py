@@ -1,4 +1,5 @@
 import pytest
+from celery import current_app
 from django.core.checks import run_checks
 
 from status import conf
@@ -29,6 +30,13 @@ def test_a_missing_channel_layer_is_told(settings):
 def test_the_in_memory_layer_is_warned_of(settings):
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     assert [p.id for p in run_checks() if p.id and p.id.startswith("status")] == ["status.W001"]
+
+
+def test_a_pool_of_greenlets_chosen_by_a_setting_is_warned_of(monkeypatch):
+    monkeypatch.setitem(current_app.conf.changes, "worker_pool", "gevent")
+    (problem,) = [p for p in run_checks() if p.id and p.id.startswith("status")]
+    assert problem.id == "status.W002"
+    assert "-P gevent" in problem.hint
 
 
 def test_the_project_has_no_complaints():

@@ -12,6 +12,7 @@ from tests.processes import PROJECT
 # Downhill: a module imports only what stands before it.
 ORDER = [
     "status.clean",
+    "status.threads",
     "status.conf",
     "status.pace",
     "status.speed",

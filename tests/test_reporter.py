@@ -161,6 +161,23 @@ def test_dropped_lines_are_told(running, settings, caplog):
     assert any("could not be kept" in text for text in own_lines)
 
 
+def test_the_next_attempt_may_begin_in_the_same_process_before_this_one_ends(running, published):
+    """A message for the next attempt is sent before the attempt that asks for it has ended."""
+    own, live, job = running
+    log("first")
+    second = LiveJob(job.pk, attempt=2)
+    assert Job.objects.advance(job.pk, State.RUNNING, attempt=2, seq=1)
+    own.begin(second)
+    assert own.reports(live)
+    own.end(live, Ending(state=State.WAITING))
+    assert own.reports(second)
+    second.add_line(logging.INFO, "second")
+    own.end(second, Ending(state=State.SUCCEEDED))
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 2)
+    assert list(job.lines.order_by("attempt").values_list("text", flat=True)) == ["first", "second"]
+
+
 def test_a_job_whose_row_is_gone_is_given_up(running, fast, caplog):
     own, live, job = running
     log("to whom?")

@@ -29,7 +29,7 @@ from status.models import FRESH, Job
 from status.outbox import ATTEMPT_HEADER, MEMBER_HEADER, Membership, as_json, json_of
 from status.progress import JobLogHandler
 from status.reporter import reporter
-from status.sources import children, remote
+from status.sources import children, pools, remote
 from status.states import Failure, State
 from status.watch import Ending
 
@@ -301,6 +301,12 @@ def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> 
         _end_cancelled(live)
     elif isinstance(retval, Reject) and getattr(retval, "requeue", False):
         reporter().end(live, Ending(state=State.WAITING))
+    elif state is None and (limit := pools.passed_limit()) is not None:
+        columns = {"error": _timeout_text(kwargs["task"], limit)}
+        reporter().end(live, Ending(state=State.FAILED, failure=Failure.TIMEOUT, columns=columns))
+    elif state is None and pools.was_revoked(task_id):
+        # Where tasks are greenlets they end here, while the main greenlet says that they are revoked.
+        _end_cancelled(live)
     elif state is None:
         # Something that is no Exception ended the task: the worker was told to stop at once.
         columns = {"error": _("The worker was stopped while it ran the job.")}

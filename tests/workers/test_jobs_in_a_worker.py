@@ -18,8 +18,8 @@ def lines(job):
     return list(job.lines.order_by("attempt", "number").values_list("text", flat=True))
 
 
-def test_a_job_runs_and_its_row_tells_everything(worker, alice, tmp_path):
-    job = ended(start(tasks.import_rows.s(1000), owner=alice, title="Orders of May"))
+def test_a_job_runs_and_its_row_tells_everything(pool, alice, tmp_path):
+    job = ended(pool.start(tasks.import_rows.s(1000), owner=alice, title="Orders of May"))
     assert job.state == State.SUCCEEDED
     assert job.percent == 100
     assert [(s.name, s.state, s.weight) for s in job.step_list] == [
@@ -28,8 +28,8 @@ def test_a_job_runs_and_its_row_tells_everything(worker, alice, tmp_path):
         ("Write", "done", 1),
     ]
     assert (job.step_list[1].current, job.step_list[1].total, job.step_list[1].unit) == (1000, 1000, "rows")
-    assert job.worker == "w1@test"
-    assert job.queue == "default"
+    assert job.worker == pool.worker
+    assert job.queue == pool.queue
     assert job.started_at <= job.finished_at
     assert (job.result_url, job.result_label) == ("/orders/", "See the orders")
     attachment = Attachment.objects.get(job=job)
@@ -38,9 +38,9 @@ def test_a_job_runs_and_its_row_tells_everything(worker, alice, tmp_path):
     assert job.file_count == 1
 
 
-def test_its_row_is_kept_up_while_it_runs(worker, alice, tmp_path):
+def test_its_row_is_kept_up_while_it_runs(pool, alice, tmp_path):
     gate = tmp_path / "gate"
-    job = start(tasks.import_rows.s(1000, str(gate)), owner=alice)
+    job = pool.start(tasks.import_rows.s(1000, str(gate)), owner=alice)
     reached(job, State.RUNNING)
 
     def half_way():
@@ -56,17 +56,17 @@ def test_its_row_is_kept_up_while_it_runs(worker, alice, tmp_path):
     assert ended(job).state == State.SUCCEEDED
 
 
-def test_a_failure_names_its_message_and_keeps_its_traceback(worker, alice):
-    job = ended(start(tasks.fail.s("the file has no header"), owner=alice))
+def test_a_failure_names_its_message_and_keeps_its_traceback(pool, alice):
+    job = ended(pool.start(tasks.fail.s("the file has no header"), owner=alice))
     assert (job.state, job.failure) == (State.FAILED, Failure.ERROR)
     assert job.error == "ValueError: the file has no header"
     assert "raise ValueError(text)" in job.traceback
     assert job.step_list[0].state == "running"
 
 
-def test_a_running_job_is_asked_to_stop_and_cleans_up(worker, alice, tmp_path):
+def test_a_running_job_is_asked_to_stop_and_cleans_up(pool, alice, tmp_path):
     cleaned = tmp_path / "cleaned"
-    job = reached(start(tasks.until_cancelled.s(str(cleaned)), owner=alice), State.RUNNING)
+    job = reached(pool.start(tasks.until_cancelled.s(str(cleaned)), owner=alice), State.RUNNING)
     asked = cancel(job)
     assert asked.state == State.RUNNING
     assert asked.is_cancelling
@@ -77,9 +77,9 @@ def test_a_running_job_is_asked_to_stop_and_cleans_up(worker, alice, tmp_path):
     assert lines(job) == ["cleaning up"]
 
 
-def test_a_job_that_ends_before_it_is_asked_ends_as_it_ended(worker, alice, tmp_path):
+def test_a_job_that_ends_before_it_is_asked_ends_as_it_ended(pool, alice, tmp_path):
     gate = tmp_path / "gate"
-    job = reached(start(tasks.deaf.s(str(gate)), owner=alice), State.RUNNING)
+    job = reached(pool.start(tasks.deaf.s(str(gate)), owner=alice), State.RUNNING)
     assert cancel(job).is_cancelling
     gate.touch()
     job = ended(job)
@@ -105,8 +105,8 @@ def test_a_cancelled_queued_job_never_runs_even_after_the_workers_restart(alice,
     assert job.started_at is None
 
 
-def test_a_retry_waits_and_begins_the_next_attempt(worker, alice):
-    job = ended(start(tasks.third_time_lucky.s(), owner=alice))
+def test_a_retry_waits_and_begins_the_next_attempt(pool, alice):
+    job = ended(pool.start(tasks.third_time_lucky.s(), owner=alice))
     assert (job.state, job.attempt, job.result) == (State.SUCCEEDED, 3, "at last")
     assert job.error == ""
     assert list(job.lines.order_by("attempt").values_list("attempt", "number", "text")) == [
@@ -134,20 +134,20 @@ def test_a_killed_process_is_a_lost_worker(worker, alice):
         (tasks.rejected, State.CANCELLED, "not today"),
     ],
 )
-def test_celerys_own_ways_out(worker, alice, task, state, error):
-    job = ended(start(task.s(), owner=alice))
+def test_celerys_own_ways_out(pool, alice, task, state, error):
+    job = ended(pool.start(task.s(), owner=alice))
     assert (job.state, job.error) == (state, error)
 
 
-def test_a_result_too_large_for_the_row_says_so(worker, alice):
-    job = ended(start(tasks.unserialisable_result.s(), owner=alice))
+def test_a_result_too_large_for_the_row_says_so(pool, alice):
+    job = ended(pool.start(tasks.unserialisable_result.s(), owner=alice))
     assert job.state == State.SUCCEEDED
     assert job.result is None
     assert "too large" in job.error
 
 
-def test_every_line_of_a_flood_is_kept_in_order(worker, alice):
-    job = ended(start(tasks.chatter.s(5000), owner=alice))
+def test_every_line_of_a_flood_is_kept_in_order(pool, alice):
+    job = ended(pool.start(tasks.chatter.s(5000), owner=alice))
     assert lines(job) == [f"line {number}" for number in range(1, 5001)]
 
 
@@ -176,12 +176,12 @@ def test_a_task_that_is_no_job_makes_no_row(worker, alice, tmp_path):
     assert Job.objects.count() == 0
 
 
-def test_a_key_returns_the_live_job(worker, alice, tmp_path):
+def test_a_key_returns_the_live_job(pool, alice, tmp_path):
     gate = tmp_path / "gate"
-    first = start(tasks.deaf.s(str(gate)), owner=alice, key="import:42")
-    assert start(tasks.deaf.s(str(gate)), owner=alice, key="import:42").pk == first.pk
+    first = pool.start(tasks.deaf.s(str(gate)), owner=alice, key="import:42")
+    assert pool.start(tasks.deaf.s(str(gate)), owner=alice, key="import:42").pk == first.pk
     Path(gate).touch()
     ended(first)
-    third = start(tasks.deaf.s(str(gate)), owner=alice, key="import:42")
+    third = pool.start(tasks.deaf.s(str(gate)), owner=alice, key="import:42")
     assert third.pk != first.pk
     ended(third)

@@ -45,11 +45,14 @@ def farm(shared_farm, settings):
     return shared_farm
 
 
+in_both_pools = pytest.mark.parametrize("poller", ["threads", "gevent"], indirect=True)
+
+
 @pytest.fixture(scope="module")
-def poller(shared_farm, tmp_path_factory):
+def poller(shared_farm, tmp_path_factory, request):
     """A worker for the queue of the polls, which knows the farm."""
     log = tmp_path_factory.mktemp("poller") / "log"
-    options = ("-P", "threads", "-c", "4")
+    options = ("-P", getattr(request, "param", "threads"), "-c", "4")
     process = start_worker(log, *options, queues="poll", name="poll", FARM_URL=shared_farm.url)
     yield process
     process.stop()
@@ -85,6 +88,7 @@ def texts(job, level=logging.DEBUG) -> list[str]:
     )
 
 
+@in_both_pools
 def test_watches_a_render_to_its_end_as_one_job(farm, poller, alice):
     render = submit(frames=40)
     job, seen = watch(render, alice), []
@@ -122,11 +126,11 @@ def test_beat_sends_the_polls_and_no_worker_is_held(farm, poller, alice, tmp_pat
         assert answer.read().count(b"<rect") == 60
 
 
-def test_polls_in_a_prefork_pool(worker, tmp_path):
-    path, before = tmp_path / "polls", len(worker.output())
-    job = polled_to_the_end(start(tasks.count_polls.s(str(path), 5)))
+def test_polls_at_a_worker_for_anything(pool, tmp_path):
+    path, before = tmp_path / "polls", len(pool.process.output())
+    job = polled_to_the_end(pool.start(tasks.count_polls.s(str(path), 5)))
     assert (job.state, job.attempt, path.read_text()) == (State.SUCCEEDED, 5, "xxxxx")
-    assert "Traceback" not in worker.output()[before:]
+    assert "Traceback" not in pool.process.output()[before:]
 
 
 def test_more_jobs_wait_than_there_are_workers(farm, poller):
@@ -138,6 +142,7 @@ def test_more_jobs_wait_than_there_are_workers(farm, poller):
     assert last.state == State.SUCCEEDED
 
 
+@in_both_pools
 def test_a_flaky_farm_is_told_and_does_not_stop_it(farm, poller):
     job = polled_to_the_end(watch(submit(frames=60, behaviour="flaky")))
     assert job.state == State.SUCCEEDED
@@ -175,6 +180,7 @@ def test_a_farm_that_is_down_and_comes_back(poller, farm, tmp_path, settings):
     assert late.output().count("2 frames") == 1
 
 
+@in_both_pools
 def test_the_deadline_ends_it_and_cancels_the_render(farm, poller):
     render = submit(frames=500)
     job = polled_to_the_end(watch(render, deadline=1))
@@ -184,6 +190,7 @@ def test_the_deadline_ends_it_and_cancels_the_render(farm, poller):
     wait_until(lambda: ask("GET", f"/renders/{render}")["cancels"] == 1, what="the cancel")
 
 
+@in_both_pools
 def test_cancelled_between_two_polls_it_ends_at_once_and_cancels_the_render_once(farm, poller, alice):
     render = submit(frames=500)
     job = reached(watch(render, alice, after=600), State.WAITING)
@@ -225,6 +232,7 @@ def test_a_cancel_that_the_farm_refuses_is_told(farm, poller, alice):
     assert "could not be cancelled" in texts(job, logging.WARNING)[0]
 
 
+@in_both_pools
 def test_a_poll_that_is_sent_three_times_is_executed_once(farm, poller, tmp_path):
     path = tmp_path / "polls"
     job = reached(start(tasks.count_polls.s(str(path), 2).set(queue="poll")), State.WAITING)
@@ -293,6 +301,7 @@ def test_a_worker_that_is_killed_within_a_poll_is_replaced(farm, own_worker, set
     assert (job.state, job.tries, job.worker) == (State.SUCCEEDED, 2, "second@test")
 
 
+@in_both_pools
 def test_without_a_job_it_is_a_retry(farm, poller, tmp_path):
     path = tmp_path / "polls"
     tasks.count_polls.apply_async([str(path), 5], queue="poll")
@@ -300,6 +309,7 @@ def test_without_a_job_it_is_a_retry(farm, poller, tmp_path):
     assert not Job.objects.exists()
 
 
+@in_both_pools
 def test_what_comes_after_it_in_a_chain_waits_for_its_end(farm, poller, tmp_path):
     polls, after = tmp_path / "polls", tmp_path / "after"
     link = tasks.touch.si(str(after)).set(queue="poll")
