@@ -17,6 +17,7 @@ ORDER = [
     "status.speed",
     "status.states",
     "status.events",
+    "status.forms",
     "status.registry",
     "status.models.queries",
     "status.models.job",
