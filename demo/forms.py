@@ -1,13 +1,23 @@
 """What the demo's tasks ask for."""
 
+from typing import IO, cast
+
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
+from django.template.defaultfilters import filesizeformat
 from django.utils.text import format_lazy
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from demo.bad_csv import HEAD_BYTES, MAX_BYTES, BadCSV, refuse_size
 from demo.csv_source import check_head
+from demo.image_sources import MAX_IMAGES, BadUpload, Upload, plan_pictures
+from demo.thumbnail_image import Format
+from status.forms import MultipleFileField
+
+MAX_FILES = 100
+MAX_UPLOAD_BYTES = 500 * 1024 * 1024
 
 
 class ProfileCSVForm(forms.Form):
@@ -43,3 +53,55 @@ class ProfileCSVForm(forms.Form):
         finally:
             upload.seek(0)
         return upload
+
+
+class ThumbnailsForm(forms.Form):
+    """Asks for images, and tells before anything starts that there are none, or too many."""
+
+    images = MultipleFileField(
+        label=gettext_lazy("Images"),
+        help_text=format_lazy(
+            gettext_lazy(
+                "Images and ZIP archives of images (JPEG, PNG, GIF, WebP, TIFF, BMP, AVIF): up to {files} files"
+                " of {size} MB together, with up to {images} images in them."
+            ),
+            files=MAX_FILES,
+            size=MAX_UPLOAD_BYTES // 1024**2,
+            images=f"{MAX_IMAGES:,}",
+        ),
+        max_files=MAX_FILES,
+        max_length=255,
+        allow_empty_file=True,  # One of many: it fails alone.
+    )
+    longest = forms.IntegerField(
+        label=gettext_lazy("Longest side, in pixels"), min_value=16, max_value=1024, initial=256
+    )
+    image_format = forms.ChoiceField(
+        label=gettext_lazy("Format"), choices=Format.choices, initial=Format.WEBP.value
+    )
+
+    def clean_images(self) -> "list[UploadedFile[bytes]]":
+        """The uploads.
+
+        Raises:
+            ValidationError: they are too large together, or as `plan_pictures` says.
+        """
+        uploads: list[UploadedFile[bytes]] = self.cleaned_data["images"]
+        size = sum(upload.size or 0 for upload in uploads)
+        if size > MAX_UPLOAD_BYTES:
+            raise ValidationError(
+                _("These files have %(size)s together; the limit is %(limit)s."),
+                params={"size": filesizeformat(size), "limit": filesizeformat(MAX_UPLOAD_BYTES)},
+            )
+        try:
+            plan_pictures(map(_upload, uploads), "")
+        except BadUpload as error:
+            raise ValidationError(str(error), code="bad_upload") from error
+        finally:
+            for upload in uploads:
+                upload.seek(0)
+        return uploads
+
+
+def _upload(upload: "UploadedFile[bytes]") -> Upload:
+    return Upload("", str(upload.name), cast(IO[bytes], upload), upload.size or 0)
