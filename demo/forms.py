@@ -42,16 +42,7 @@ class ProfileCSVForm(forms.Form):
             ValidationError: it is empty, too large, of another format, or has no columns.
         """
         upload: UploadedFile[bytes] = self.cleaned_data["file"]
-        size = upload.size or 0
-        try:
-            refuse_size(size)
-            upload.seek(0)
-            head = upload.read(HEAD_BYTES)
-            check_head(head, complete=len(head) == size)
-        except BadCSV as error:
-            raise ValidationError(str(error), code="bad_csv") from error
-        finally:
-            upload.seek(0)
+        _check_csv(upload)
         return upload
 
 
@@ -105,3 +96,64 @@ class ThumbnailsForm(forms.Form):
 
 def _upload(upload: "UploadedFile[bytes]") -> Upload:
     return Upload("", str(upload.name), cast(IO[bytes], upload), upload.size or 0)
+
+
+class MonthlyReportForm(forms.Form):
+    """Asks for files of orders, and for their columns if they cannot be found."""
+
+    orders = MultipleFileField(
+        label=gettext_lazy("CSV files of orders"),
+        help_text=format_lazy(
+            gettext_lazy("Up to {files} files of {size} MB, one for each shop or month, say."),
+            files=MAX_FILES,
+            size=MAX_BYTES // 1024**2,
+        ),
+        max_files=MAX_FILES,
+        max_length=255,
+        allow_empty_file=True,  # So that the message for it is ours.
+    )
+    heading = forms.CharField(label=gettext_lazy("Heading"), max_length=100, required=False)
+    date = forms.CharField(
+        label=gettext_lazy("Column with the date"),
+        help_text=gettext_lazy("What is left empty is found by what the columns hold and are called."),
+        max_length=200,
+        required=False,
+    )
+    amount = forms.CharField(label=gettext_lazy("Column with the amount"), max_length=200, required=False)
+    group = forms.CharField(
+        label=gettext_lazy("Column to group by"),
+        help_text=gettext_lazy("The shop, for example. Without such a column each file is a group."),
+        max_length=200,
+        required=False,
+    )
+
+    def clean_orders(self) -> "list[UploadedFile[bytes]]":
+        """The uploads.
+
+        Raises:
+            ValidationError: one is empty, too large, of another format, or has no columns.
+        """
+        uploads: list[UploadedFile[bytes]] = self.cleaned_data["orders"]
+        errors = []
+        for upload in uploads:
+            try:
+                _check_csv(upload)
+            except ValidationError as error:
+                errors.append(ValidationError(f"{upload.name}: {error.message}", code="bad_csv"))
+        if errors:
+            raise ValidationError(errors)
+        return uploads
+
+
+def _check_csv(upload: "UploadedFile[bytes]") -> None:
+    """Refuse what its size and its first bytes tell to be no CSV file."""
+    size = upload.size or 0
+    try:
+        refuse_size(size)
+        upload.seek(0)
+        head = upload.read(HEAD_BYTES)
+        check_head(head, complete=len(head) == size)
+    except BadCSV as error:
+        raise ValidationError(str(error), code="bad_csv") from error
+    finally:
+        upload.seek(0)
