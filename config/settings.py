@@ -152,6 +152,7 @@ CELERY_TASK_ROUTES = {
     "demo.site_status.broadcast_site_status": {"queue": "broadcast"},
     "demo.renders.*": {"queue": "poll"},
     "status.sweep": {"queue": "broadcast"},
+    "status.send": {"queue": "broadcast"},
     # Behind the polls it sent before: what cannot be done at the pace asked for is not piled up.
     "status.polls": {"queue": "poll"},
 }

@@ -14,10 +14,11 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import checks, logout
-        from status.sources import lifecycle, prune, remote, sweep
+        from status.sources import bodies, lifecycle, prune, remote, sweep
 
         checks.connect()
         logout.connect()
+        bodies.connect()
         lifecycle.connect()
         sweep.connect()
         remote.connect()

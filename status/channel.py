@@ -17,7 +17,7 @@ from uuid import UUID
 from channels.layers import get_channel_layer
 
 from status import conf
-from status.events import Event, JobEvent, ListEvent, LogoutEvent, TopicEvent
+from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def user_group(user_id: str) -> str:
 def group_of(event: Event) -> str:
     """Where an event goes."""
     match event:
-        case JobEvent():
+        case JobEvent() | MembersEvent():
             return job_group(event.job)
         case TopicEvent():
             return topic_group(event.topic)
@@ -63,11 +63,16 @@ def get_layer() -> Any:
     return get_channel_layer(conf.current().channel_layer)
 
 
+def _place(event: Event) -> tuple[str, type]:
+    """Of events with the same place, the newest stands for all."""
+    return group_of(event), type(event)
+
+
 class Sender:
-    """One thread with one event loop; sends what was handed over, newest first wins per group."""
+    """One thread with one event loop; sends what was handed over, of each subject the newest."""
 
     def __init__(self) -> None:
-        self._outbox: dict[str, Event] = {}
+        self._outbox: dict[tuple[str, type], Event] = {}
         self._lock = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
@@ -79,9 +84,9 @@ class Sender:
     def put(self, event: Event) -> None:
         """Hand `event` over; never waits for the network."""
         with self._lock:
-            group = group_of(event)
-            held = self._outbox.pop(group, None)
-            self._outbox[group] = (
+            place = _place(event)
+            held = self._outbox.pop(place, None)
+            self._outbox[place] = (
                 event.over(held) if isinstance(event, JobEvent) and isinstance(held, JobEvent) else event
             )
             self._idle.clear()
@@ -123,7 +128,7 @@ class Sender:
 
     def _put_back(self, event: Event) -> None:
         with self._lock:
-            self._outbox.setdefault(group_of(event), event)
+            self._outbox.setdefault(_place(event), event)
             self._idle.clear()
 
 

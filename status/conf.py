@@ -61,6 +61,9 @@ class Conf:
     track: tuple[str, ...] = field(default=())
     """Patterns of task names (`orders.tasks.*`) whose runs are jobs, whoever sent them."""
 
+    track_children: bool = True
+    """What a job's task starts with `delay()` becomes its members."""
+
     loggers: tuple[str, ...] = field(default=("celery.task",))
     """What these loggers write inside a job shows as its log lines (`celery.task`: `get_task_logger`)."""
 

@@ -1,6 +1,6 @@
 """What travels over the channel layer: whole snapshots, so that any one can stand for all before it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
@@ -132,6 +132,8 @@ class JobEvent:
     """How many of the attempts were polls of remote work, which people do not count as attempts."""
     poll_at: datetime | None = None
     """Set while the job waits for a poll: when its message is to be sent."""
+    tally: dict[str, int] = field(default_factory=dict, hash=False)
+    """Of a canvas: how many of its members are in which state."""
     lines: tuple[Line, ...] = ()
     """The newest lines, ending with number `line_count`; none when there were too many to carry."""
 
@@ -191,6 +193,7 @@ class JobEvent:
             "file_count": self.file_count,
             "polls": self.polls,
             "poll_at": _to_wire(self.poll_at),
+            "tally": self.tally,
             "lines": [line.to_wire() for line in self.lines],
         }
 
@@ -219,8 +222,25 @@ class JobEvent:
             file_count=message["file_count"],
             polls=message["polls"],
             poll_at=_from_wire(message["poll_at"]),
+            tally=message["tally"],
             lines=tuple(Line.from_wire(line) for line in message["lines"]),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembersEvent:
+    """Members of a task, which it started itself, have moved; what is shown of them is read again."""
+
+    job: UUID
+
+    def to_wire(self) -> dict[str, Any]:
+        """As a channel-layer message."""
+        return {"type": "status.members", "job": self.job.hex}
+
+    @classmethod
+    def from_wire(cls, message: dict[str, Any]) -> Self:
+        """The event that `to_wire` wrote."""
+        return cls(job=UUID(message["job"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,10 +307,11 @@ class LogoutEvent:
         return cls(user=message["user"], session=message["session"])
 
 
-Event = JobEvent | TopicEvent | ListEvent | LogoutEvent
+Event = JobEvent | MembersEvent | TopicEvent | ListEvent | LogoutEvent
 
 _KINDS: dict[str, type[Event]] = {
     "status.job": JobEvent,
+    "status.members": MembersEvent,
     "status.topic": TopicEvent,
     "status.list": ListEvent,
     "status.logout": LogoutEvent,

@@ -1,26 +1,21 @@
 """Start, cancel and retry jobs; for views, management commands, other tasks."""
 
-import json
-import logging
 from typing import Any
 from uuid import UUID, uuid4
 
-from celery import current_app
 from celery.canvas import Signature
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from kombu.utils.json import dumps, loads
 
-from status import channel, conf
+from status import canvas, channel, conf, outbox, workflow
 from status.call_off import call_off
-from status.events import Event, ListEvent
+from status.events import ListEvent
 from status.models import Job
+from status.reporter import reporter
 from status.states import Failure, State
 
-logger = logging.getLogger(__name__)
-
-ATTEMPT_HEADER = "status_attempt"
+MOST_TOLD = 100
+"""Members that were cancelled together and told to their pages at once; other pages read it within seconds."""
 
 
 def start(
@@ -34,18 +29,21 @@ def start(
     params: dict[str, Any] | None = None,
     job_id: UUID | None = None,
 ) -> Job:
-    """Start a task as a job.
+    """Start a task, or a canvas, as a job.
+
+    A canvas (chain, group, chord, however nested) becomes one job for the whole, and one for each of its members.
 
     The row is written now; the message goes out when the transaction commits, so a worker never meets a job
     that is not there, and a rollback takes both. If the broker is down then, or the process dies before it
     has sent the message, the sweep sends it.
 
     Args:
-        signature: the task with its arguments, `import_orders.s(path)`; they must be JSON.
+        signature: the task with its arguments, `import_orders.s(path)`, or a canvas; arguments and what members
+            pass on to each other must be JSON. `status.canvas.member` gives a member its title and weight.
         owner: the user who may watch and cancel it; None: only who holds the permission `status.view_job`.
-        title: what people see; default: the task's name.
+        title: what people see; default: the task's name, or those of the members.
         key: makes the start idempotent: while a live job holds the key, that job is returned.
-        repeatable: the task may run again when its worker is lost midway; so may one with `acks_late`.
+        repeatable: the tasks may run again when their worker is lost midway; so may one with `acks_late`.
         startable: the name under which the task was started from a page.
         params: the form's data, for who starts it again.
         job_id: the id to give, for who must know it beforehand; also the Celery task id.
@@ -54,46 +52,48 @@ def start(
         The new job, or the live one that holds `key`.
 
     Raises:
-        TypeError: `signature` is no task's signature, or an argument cannot be written as JSON.
+        TypeError: `signature` is no signature, or an argument cannot be written as JSON.
+        ValueError: the canvas has no task in it.
 
     Example:
         >>> job = start(import_orders.s(path), owner=request.user, title="Orders of May", key="import:42")
     """
-    if not isinstance(signature, Signature):
-        raise TypeError(f"start() takes a signature such as task.s(argument), not {signature!r}")
-    task = str(signature.task)
-    if task.startswith("celery."):
-        raise TypeError(f"start() takes a single task's signature, not a {task.rpartition('.')[2]}")
+    tree = canvas.read(signature)
     job = Job(
         id=job_id or uuid4(),
-        task=task,
-        title=(title or title_of(task))[:255],
+        title=(title or tree.title)[:255],
         owner=owner,
         key=key or None,
-        repeatable=repeatable or bool(getattr(current_app.tasks.get(task), "acks_late", False)),
+        repeatable=repeatable,
         startable=startable,
         params=params or {},
-        signature=as_json(signature),
-        queue=str(signature.options.get("queue") or ""),
     )
+    members = canvas.plan(job, tree)
     try:
         with transaction.atomic():
             job.save(force_insert=True)
+            Job.objects.bulk_create(members, batch_size=500)
     except IntegrityError:
         holder = Job.objects.live().filter(key=key).first() if key else None
         if holder is None:
             raise
         return holder
     news = [ListEvent(scope=scope) for scope in channel.scopes(job.owner_id)]
-    transaction.on_commit(lambda: _announce_and_send(job, *news))
+    due = [row for row in [job, *members] if not row.canvas and not row.held]
+
+    def announce_and_send() -> None:
+        channel.publish(*news)
+        outbox.dispatch(due)
+
+    transaction.on_commit(announce_and_send)
     return job
 
 
 def cancel(job: Job) -> Job:
-    """Cancel a job.
+    """Cancel a job, and all that is in it.
 
-    One that has not begun never will. A running one is asked: its next `track()` or `update()` raises
-    `JobCancelled`, within two seconds. One that has ended stays as it ended.
+    What has not begun never will. What runs is asked: its next `track()` or `update()` raises `JobCancelled`,
+    within two seconds. What has ended stays as it ended.
 
     Args:
         job: any job; only its id is used.
@@ -106,28 +106,65 @@ def cancel(job: Job) -> Job:
         True
     """
     held = Job.objects.get(pk=job.pk)
+    if held.is_live:
+        _cancel_one(held)
+        _cancel_inside(held)
+    return held
+
+
+def _cancel_one(held: Job) -> None:
     # Whoever begins or ends it meanwhile makes one of these miss, and then the other fits.
     for _attempt in range(2):
         if not held.is_live:
-            break
-        moved = Job.objects.advance(
-            held.pk, State.CANCELLED, attempt=held.attempt, only_from=[State.QUEUED, State.WAITING]
+            return
+        moved = (
+            not held.canvas
+            and Job.objects.advance(
+                held.pk, State.CANCELLED, attempt=held.attempt, only_from=[State.QUEUED, State.WAITING]
+            )
         ) or Job.objects.request_cancel(held.pk)
         held.refresh_from_db()
         if moved:
             channel.publish(held.event())
             call_off(held.pk)
-            break
-        if held.is_cancelling:
-            break
-    return held
+            tell_parent(held)
+        if moved or held.is_cancelling:
+            return
+
+
+def _cancel_inside(held: Job) -> None:
+    """Cancel what is in a job, in few statements however many there are; pages hear of the first by event."""
+    canvases = {held.pk} if held.canvas else set()
+    told = 0
+    for batch in workflow.family(held):
+        members = Job.objects.filter(pk__in=batch)
+        canvases |= set(members.live().exclude(canvas="").values_list("pk", flat=True))
+        changed = members.cancel()
+        if changed and told < MOST_TOLD:
+            channel.publish(*Job.objects.events(changed[: MOST_TOLD - told]))
+        told += len(changed)
+        for pk in members.filter(state=State.CANCELLED, on_cancel__isnull=False).values_list("pk", flat=True):
+            call_off(pk)
+    while canvases:
+        # A canvas ends with the last of its members; those inside others first or last makes no difference.
+        canvases = {other for pk in canvases for other in workflow.refresh(pk)}
+    held.refresh_from_db()
+
+
+def tell_parent(job: Job) -> None:
+    """After a member of something has ended outside a worker: what follows begins, and its figures change."""
+    if job.parent_id is None:
+        return
+    parents = {job.parent_id} if job.is_live else workflow.ended(job.parent_id)
+    reporter().refresh_soon(parents)
 
 
 def retry(job: Job) -> Job:
     """Run a failed or cancelled job again, with the same arguments and files, as its next attempt.
 
-    Its log and its files stay; lines know their attempt. A job in any other state is left alone, so a double
-    click retries once.
+    Of a canvas only those members run again that did not succeed, and what was not run after them. A member
+    that runs again takes what it is a member of along, unless that has succeeded. Logs and files stay; lines
+    know their attempt. A job in any other state is left alone, so a double click retries once.
 
     Args:
         job: any job; only its id is used.
@@ -144,11 +181,18 @@ def retry(job: Job) -> Job:
     """
     held = Job.objects.get(pk=job.pk)
     with transaction.atomic():
-        reopened = Job.objects.reopen(held.pk, attempt=held.attempt)
+        reopened = workflow.reopen(held)
     held.refresh_from_db()
     if reopened:
-        transaction.on_commit(lambda: _announce_and_send(held, held.event()))
+        transaction.on_commit(lambda: _announce_again(held))
     return held
+
+
+def _announce_again(job: Job) -> None:
+    channel.publish(job.event())
+    parents = workflow.send_reopened(job)
+    while parents:
+        parents = {other for parent in parents for other in workflow.refresh(parent)}
 
 
 def lose(job: Job, reason: str) -> bool:
@@ -172,55 +216,7 @@ def lose(job: Job, reason: str) -> bool:
         return False
     job.refresh_from_db()
     channel.publish(job.event())
+    tell_parent(job)
     if again:
-        send(job, job.attempt + 1)
+        outbox.send(job, job.attempt + 1)
     return True
-
-
-def send(job: Job, attempt: int) -> bool:
-    """Send the message for an attempt of a committed job; whether the broker took it.
-
-    A message that goes out twice does no harm: an attempt begins once.
-    """
-    if not deliver(job, attempt):
-        return False
-    Job.objects.filter(pk=job.pk, sent_at=None).update(sent_at=timezone.now())
-    return True
-
-
-def deliver(job: Job, attempt: int) -> bool:
-    """As `send`, for who notes in the row himself that it was sent."""
-    try:
-        signature = Signature.from_dict(loads(dumps(job.poll_signature or job.signature)), app=current_app)
-        headers = (signature.options.pop("headers", None) or {}) | {ATTEMPT_HEADER: attempt}
-        signature.apply_async(task_id=str(job.pk), headers=headers)
-    except Exception as error:
-        logger.warning("Job %s: not sent to the broker, the sweep will try again: %r", job.pk, error)
-        return False
-    return True
-
-
-def title_of(task: str) -> str:
-    """A title for a job that was given none.
-
-    >>> title_of("orders.tasks.import_orders")
-    'Import orders'
-    """
-    return task.rpartition(".")[2].replace("_", " ").capitalize()
-
-
-def _announce_and_send(job: Job, *news: Event) -> None:
-    channel.publish(*news)
-    send(job, job.attempt)
-
-
-def as_json(signature: Signature) -> Any:
-    """The signature as Celery would send it; what JSON cannot hold is refused before anything is written."""
-    try:
-        return json.loads(dumps(dict(signature)))
-    except TypeError as error:
-        raise TypeError(
-            _("An argument of %(task)s cannot be written as JSON (%(error)s).")
-            % {"task": signature.task, "error": error}
-            + " Pass ids, numbers, text, lists or dicts, and load the object in the task."
-        ) from error

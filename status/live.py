@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from status import clean, conf
 from status.events import JobEvent, Line
 from status.events import Step as StepEvent
+from status.outbox import Membership
 from status.states import State
 
 MOST_STEPS = 100
@@ -44,9 +45,11 @@ class LiveJob:
         "fenced",
         "file_count",
         "id",
+        "in_body",
         "line_count",
         "lines",
         "loose",
+        "member",
         "polls",
         "refused",
         "seq",
@@ -64,6 +67,7 @@ class LiveJob:
         attempt: int = 1,
         worker: str = "",
         eager: bool = False,
+        member: Membership | None = None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.id = job_id
@@ -78,6 +82,9 @@ class LiveJob:
         self.refused = False
         """It may not run at all: the job ended before it began."""
         self.eager = eager
+        self.member = member
+        # The task's own code runs now, and not Celery's before or after it.
+        self.in_body = False
         self.steps: list[Step] = []
         self.stack: list[Step] = []
         self.loose: Step | None = None
@@ -209,15 +216,8 @@ class LiveJob:
         text = clean.text(text)
         if len(text) > LONGEST_LINE:
             text = text[: LONGEST_LINE - 1] + "…"
-        self.lines.append(
-            Line(
-                number=self.line_count,
-                attempt=self.tries,
-                at=timezone.now(),
-                level=level,
-                text=text,
-            )
-        )
+        now = timezone.now()
+        self.lines.append(Line(number=self.line_count, attempt=self.tries, at=now, level=level, text=text))
         if len(self.lines) > conf.current().log_buffer:
             self.lines.popleft()
             self.dropped += 1

@@ -10,9 +10,8 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -29,13 +28,13 @@ from django.db import (
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import channel, clean, conf
+from status import channel, conf, workflow
 from status.events import JobEvent, Line
 from status.live import LiveJob
 from status.models import Job, LogLine
-from status.pace import Pace
-from status.speed import Speed
-from status.states import State
+from status.outbox import Membership
+from status.states import TERMINAL, State
+from status.watch import Ending, Watch, moved
 
 logger = logging.getLogger(__name__)
 
@@ -44,64 +43,14 @@ URGENT_SECONDS = 0.02
 BUSY_TIMEOUT_MS = 500
 
 
-@dataclass(slots=True, kw_only=True)
-class Watch:
-    """What the reporter remembers of a live job between two ticks."""
-
-    live: LiveJob
-    last: JobEvent | None = None
-    pace: Pace = field(default_factory=Pace)
-    published_at: float = 0.0
-    checked_at: float = 0.0
-    saved: JobEvent | None = None
-    unsaved: deque[Line] = field(default_factory=deque)
-    unit_speed: Speed = field(default_factory=Speed)
-    whole_speed: Speed = field(default_factory=Speed)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held while lines and sequence numbers are handed out: a job may end while it is being reported."""
-
-    def snapshot(self, now: float) -> JobEvent:
-        """The live fields with rate and time left."""
-        live = self.live
-        active = live.active()
-        rate = left = None
-        if active is not None:
-            rate = self.unit_speed.sample(active, clean.number(active.current) or 0, now)
-        done = live.fraction()
-        if done is not None:
-            # With weights the whole is one quantity; without, each step is measured for itself.
-            slope = self.whole_speed.sample(None if live.explicit else active, done, now)
-            left = (1.0 - done) / slope if slope else None
-        return live.event(rate=rate, time_left_seconds=left)
-
-
-def _moved(event: JobEvent, last: JobEvent | None) -> bool:
-    """Whether there is anything new to tell; clocks alone are not news."""
-    return last is None or _essence(event) != _essence(last)
-
-
-def _essence(event: JobEvent) -> tuple[Any, ...]:
-    steps = [(s.name, s.state, s.weight, s.current, s.total, s.unit, s.detail) for s in event.steps]
-    return event.attempt, event.state, steps, event.cancel_requested_at, event.line_count, event.file_count
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How an attempt ended: the state and the columns that go with it."""
-
-    state: str
-    failure: str = ""
-    next_at: datetime | None = None
-    poll_at: datetime | None = None
-    columns: dict[str, Any] = field(default_factory=dict)
-
-
 class Reporter:
     """Reports for the jobs that run in this process; see `begin` and `end`."""
 
     def __init__(self) -> None:
         self._watches: dict[UUID, Watch] = {}
         self._late: list[tuple[Watch, Ending]] = []
+        self._moved: dict[UUID, tuple[float, datetime]] = {}
+        """Canvases whose members moved: when to compute them anew (monotonic), and when that was seen."""
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -113,6 +62,8 @@ class Reporter:
         if live.eager:
             return
         live.wake = self._wake.set
+        if live.member is not None:
+            self.refresh_soon([live.member.parent])
         self._start()
         self._wake.set()
 
@@ -130,12 +81,23 @@ class Reporter:
             self._start()
             self._wake.set()
 
+    def refresh_soon(self, parents: Iterable[UUID]) -> None:
+        """Members of these have moved: have their figures computed, in this process or another."""
+        seen = timezone.now()
+        for parent in parents:
+            due, _seen = self._moved.get(parent, (0.0, seen))
+            self._moved[parent] = due, seen
+        if self._moved:
+            self._start()
+            self._wake.set()
+
     def flush(self, timeout_seconds: float) -> None:
         """Before the process ends: write what is late, send what is waiting."""
         deadline = time.monotonic() + timeout_seconds
-        while self._late and time.monotonic() < deadline:
+        while (self._late or self._moved) and time.monotonic() < deadline:
             self._write_late()
-            if self._late:
+            self._refresh(time.monotonic())
+            if self._late or self._moved:
                 time.sleep(0.1)
         channel.flush(max(deadline - time.monotonic(), 0.1))
 
@@ -164,11 +126,32 @@ class Reporter:
             self._checkpoint(due, now)
         if self._late:
             self._write_late()
-        if not watches and not self._late:
+        refreshes = self._refresh(now)
+        if not watches and not self._late and not self._moved:
             connections.close_all()
             return None
         checks = [w.checked_at + conf.current().checkpoint_seconds - now for w in watches]
-        return max(min([*waits, *checks, 1.0]), 0.005)
+        return max(min([*waits, *checks, *refreshes, 1.0]), 0.005)
+
+    def _refresh(self, now: float) -> list[float]:
+        """Compute the canvases whose turn has come; returns the seconds until each of the others."""
+        for parent, (due, seen) in list(self._moved.items()):
+            if due > now:
+                continue
+            try:
+                pause, parents = workflow.refresh_in_turn(parent, seen)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("Job %s: its members are not counted yet: %r", parent, error)
+                connection.close()
+                pause, parents = 1.0, set()
+            # Members may have moved meanwhile.
+            if self._moved.get(parent) == (due, seen) and not pause:
+                del self._moved[parent]
+            elif parent in self._moved:
+                self._moved[parent] = time.monotonic() + pause, self._moved[parent][1]
+            for other in parents:
+                self._moved.setdefault(other, (0.0, timezone.now()))
+        return [max(due - now, 0.0) for due, _seen in self._moved.values()]
 
     def _publish_safely(self, watch: Watch, now: float) -> float:
         """As `_publish`; what goes wrong with one job is not the others' business."""
@@ -190,7 +173,7 @@ class Reporter:
         if wait > 0:
             return wait
         event = watch.snapshot(now)
-        if not _moved(event, watch.last):
+        if not moved(event, watch.last):
             live.attention = True
             return conf.current().checkpoint_seconds
         watch.published_at = now
@@ -220,6 +203,7 @@ class Reporter:
                 _dont_wait_long()
             for watch in watches:
                 self._save_safely(watch, now)
+            self.refresh_soon({w.live.member.parent for w in watches if w.live.member is not None})
             asked = Job.objects.filter(pk__in=[w.live.id for w in watches], cancel_requested_at__isnull=False)
             for job in asked.only("cancel_requested_at"):
                 self._cancel(job.pk, job.cancel_requested_at)
@@ -310,7 +294,18 @@ class Reporter:
             channel.publish(event)
         else:
             logger.warning("Job %s: %s came too late, the row had moved on", live.id, ending.state)
+        if live.member is not None:
+            self._go_on(live.member, ending.state)
         return True
+
+    def _go_on(self, member: Membership, state: str) -> None:
+        """After a member ended: what follows begins now, the whole's figures are computed in their time."""
+        try:
+            parents = workflow.ended(member.parent) if state in TERMINAL else {member.parent}
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Job %s: what follows is left to the sweep: %r", member.parent, error)
+            parents = {member.parent}
+        self.refresh_soon(parents)
 
     def _write_late(self) -> None:
         for entry in list(self._late):

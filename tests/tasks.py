@@ -5,9 +5,10 @@ import signal
 import time
 from pathlib import Path
 
-from celery import shared_task
+from celery import chain, shared_task
 from celery.exceptions import Ignore, Reject
 from celery.utils.log import get_task_logger
+from django.db import transaction
 
 from demo.renders import Passing, ask, stop_render
 from status.progress import JobCancelled, attach, log, plan, step, track
@@ -199,3 +200,62 @@ def count_polls(self, path, times, poll=1, after=0.1):
     append.run(path)
     if poll < times:
         raise poll_again(self, after=after, kwargs={"poll": poll + 1})
+
+
+@shared_task
+def total(numbers):
+    return sum(numbers)
+
+
+@shared_task
+def plus(x, y, gate=None):
+    """Adds, once the test opens the gate."""
+    if gate:
+        wait_for_file(gate)
+    return x + y
+
+
+@shared_task
+def needs(path, value=None):
+    """Fails until the file is there; then returns `value`."""
+    if not Path(path).exists():
+        raise FileNotFoundError("not there yet")
+    return value
+
+
+@shared_task
+def half_way(gate):
+    """Stands at one half until the test opens the gate."""
+    for number in track(range(10), "Half"):
+        if number == 5:
+            wait_for_file(gate)
+
+
+@shared_task
+def starts_others(count, gate=None):
+    """Sends `count` tasks of its own, then perhaps waits."""
+    for number in range(count):
+        plus.delay(number, 1)
+    if gate:
+        wait_for_file(gate)
+
+
+@shared_task
+def opens_then_rolls_back(path):
+    """Sends a task within a transaction that is then rolled back."""
+    try:
+        with transaction.atomic():
+            append.delay(path)
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+
+
+@shared_task
+def starts_a_chain(path):
+    chain(append.si(path), append.si(path), append.si(path)).delay()
+
+
+@shared_task(ignore_result=True)
+def a_set():
+    return {1, 2}

@@ -3,10 +3,9 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from celery import chain, group
 from django.db import connection, transaction
 
-from status import channel, jobs
+from status import channel
 from status.jobs import cancel, start
 from status.models import Job
 from status.states import State
@@ -57,13 +56,6 @@ def test_the_signature_is_kept(db, sent):
 def test_only_signatures_are_started(db, wrong):
     with pytest.raises(TypeError, match="signature"):
         start(wrong)
-
-
-@pytest.mark.parametrize("canvas", [chain(tasks.add.s(1, 2), tasks.add.s(3)), group(tasks.add.s(1, 2))])
-def test_a_canvas_is_refused(db, canvas):
-    with pytest.raises(TypeError, match="single task"):
-        start(canvas)
-    assert not Job.objects.exists()
 
 
 def test_arguments_that_are_not_json_are_refused_before_anything_is_written(db, sent):
@@ -151,4 +143,3 @@ def test_start_costs_one_insert(db, sent, django_assert_num_queries):
     # A savepoint around it, so that a taken key spoils nothing.
     with django_assert_num_queries(3):
         start(tasks.add.s(1, 2))
-    assert jobs.ATTEMPT_HEADER == "status_attempt"

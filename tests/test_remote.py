@@ -12,13 +12,14 @@ from celery.exceptions import Ignore
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from status import jobs
+from status import outbox
 from status.call_off import add_postscript, call_off
 from status.events import JobEvent, Line, Step
 from status.hub.entries import Entry
-from status.jobs import ATTEMPT_HEADER, cancel, retry, start
+from status.jobs import cancel, retry, start
 from status.live import LiveJob, set_current
 from status.models import Job, LogLine
+from status.outbox import ATTEMPT_HEADER
 from status.progress import log, plan, step
 from status.regions import Subject
 from status.sources import remote, sweep
@@ -246,7 +247,7 @@ def test_a_poll_that_has_begun_meanwhile_is_not_touched(sent, monkeypatch):
         Job.objects.advance(job.pk, State.WAITING, attempt=attempt, poll_at=at)
         return True
 
-    monkeypatch.setattr(jobs, "deliver", deliver)
+    monkeypatch.setattr(outbox, "deliver", deliver)
     send_due()
     job.refresh_from_db()
     assert job.poll_at - timezone.now() < timedelta(seconds=6)

@@ -11,9 +11,10 @@ from status.events import JobEvent
 from status.live import LiveJob, set_current
 from status.models import Job
 from status.progress import JobCancelled, log, plan, step, track
-from status.reporter import Ending, Reporter
+from status.reporter import Reporter
 from status.speed import Speed
 from status.states import State
+from status.watch import Ending
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

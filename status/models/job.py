@@ -191,6 +191,7 @@ class Job(models.Model):
             file_count=self.file_count,
             polls=self.polls,
             poll_at=self.poll_at,
+            tally=self.tally,
         )
 
     def at(self, event: JobEvent) -> "Job":

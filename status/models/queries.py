@@ -56,6 +56,7 @@ LIVE_FIELDS = (
     "file_count",
     "polls",
     "poll_at",
+    "tally",
 )
 
 
@@ -108,17 +109,45 @@ class JobQuerySet(models.QuerySet["Job"]):
             changed.update(state=state, attempt=attempt, seq=F("seq") + 1 if seq is None else seq, **fields)
         )
 
-    def reopen(self, job_id: UUID, *, attempt: int) -> bool:
-        """Queue an ended job again as the attempt after `attempt`: the one way out of a terminal state.
+    def reopen(self, *, held: bool) -> int:
+        """Queue those of these that failed or were cancelled again: the one way out of a terminal state.
 
-        Only for a person who asks for it. Returns whether the job had failed or been cancelled in that attempt.
+        Only for a person who asks for it. Each goes on with its next attempt.
+
+        Args:
+            held: their turn has yet to come.
+
+        Returns:
+            How many that were.
         """
-        ended = self.filter(pk=job_id, attempt=attempt, state__in=[State.FAILED, State.CANCELLED])
-        return bool(ended.update(state=State.QUEUED, attempt=attempt + 1, seq=0, **FRESH))
+        ended = self.filter(state__in=[State.FAILED, State.CANCELLED])
+        columns = FRESH | {"held": held, "output": None}
+        if held:
+            columns["given"] = None
+        return ended.update(state=State.QUEUED, attempt=F("attempt") + 1, seq=0, **columns)
+
+    def cancel(self) -> list[UUID]:
+        """Cancel those of these that have not begun, and ask those that run; returns whose row that changed."""
+        now = timezone.now()
+        waiting = self.filter(canvas="", state__in=[State.QUEUED, State.WAITING])
+        asked = self.filter(Q(state=State.RUNNING) | ~Q(canvas=""), cancel_requested_at=None).live()
+        changed = [*waiting.values_list("pk", flat=True), *asked.values_list("pk", flat=True)]
+        waiting.update(state=State.CANCELLED, seq=F("seq") + 1, finished_at=now, poll_at=None)
+        asked.update(cancel_requested_at=now)
+        return changed
+
+    def skip(self, reason: str) -> int:
+        """Cancel those of these whose turn has not come; returns how many that were."""
+        waiting = self.filter(state=State.QUEUED, held=True)
+        return waiting.update(
+            state=State.CANCELLED, seq=F("seq") + 1, finished_at=timezone.now(), error=reason
+        )
 
     def request_cancel(self, job_id: UUID) -> bool:
-        """Note that the running job `job_id` shall end; whether this call was the first to ask."""
-        asked = self.filter(pk=job_id, state=State.RUNNING, cancel_requested_at=None)
+        """Note that the running job or live canvas `job_id` shall end; whether this call was the first to ask."""
+        asked = self.filter(
+            Q(state=State.RUNNING) | ~Q(canvas=""), pk=job_id, cancel_requested_at=None
+        ).live()
         return bool(asked.update(cancel_requested_at=timezone.now()))
 
     def events(self, job_ids: Iterable[UUID]) -> list[JobEvent]:

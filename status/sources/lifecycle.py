@@ -7,10 +7,8 @@ limits and lost workers in the worker's main process, which has no live job and 
 import json
 import logging
 import traceback as tracebacks
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -23,14 +21,17 @@ from django.utils.translation import gettext as _
 
 from status import channel, clean, conf
 from status.call_off import call_off
+from status.canvas import title_of
 from status.events import ListEvent
-from status.jobs import ATTEMPT_HEADER, as_json, lose, title_of
+from status.jobs import lose, tell_parent
 from status.live import JobCancelled, LiveJob, current_job, set_current
 from status.models import FRESH, Job
+from status.outbox import ATTEMPT_HEADER, MEMBER_HEADER, Membership, as_json, json_of
 from status.progress import JobLogHandler
-from status.reporter import Ending, reporter
-from status.sources import remote
+from status.reporter import reporter
+from status.sources import children, remote
 from status.states import Failure, State
+from status.watch import Ending
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,6 @@ FLUSH_SECONDS = 5.0
 def connect() -> None:
     """Listen to Celery; called once when the app is ready."""
     uid = "status.lifecycle"
-    signals.worker_init.connect(_guard_tasks, dispatch_uid=uid, weak=False)
     signals.before_task_publish.connect(_on_publish, dispatch_uid=uid, weak=False)
     signals.task_prerun.connect(_on_prerun, dispatch_uid=uid, weak=False)
     signals.task_success.connect(_on_success, dispatch_uid=uid, weak=False)
@@ -63,42 +63,30 @@ def _listen_to_loggers(**kwargs: Any) -> None:
             target.addHandler(JobLogHandler())
 
 
-def _guard_tasks(sender: Any, **kwargs: Any) -> None:
-    """Wrap every task's `run`, as Celery's own autoretry does, so that a refused job is not executed.
-
-    A signal handler cannot stop a task (what it raises is logged and dropped), and a revoke is forgotten when
-    the workers restart; the row is not.
-    """
-    for task in sender.app.tasks.values():
-        if not getattr(task.run, "_status_guard", False):
-            task.run = _guarded(task.run)
-
-
-def _guarded(run: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(run)
-    def guard(*args: Any, **kwargs: Any) -> Any:
-        job = current_job()
-        if job is not None and job.refused:
-            raise Ignore(_("The job had ended before it began."))
-        return run(*args, **kwargs)
-
-    guard._status_guard = True  # type: ignore[attr-defined]
-    return guard
-
-
 def attempt_of(request: Any) -> int | None:
     """The attempt that a message asks for; None when the run is no job."""
-    attempt = getattr(request, ATTEMPT_HEADER, None)
-    if attempt is None:
-        attempt = (getattr(request, "headers", None) or {}).get(ATTEMPT_HEADER)
+    attempt: int | None = _header(request, ATTEMPT_HEADER)
     return attempt
 
 
-def _on_publish(headers: dict[str, Any] | None = None, **kwargs: Any) -> None:
-    """A message that a job sends under its own id is its retry: the next attempt."""
+def _header(request: Any, name: str) -> Any:
+    value = getattr(request, name, None)
+    return (getattr(request, "headers", None) or {}).get(name) if value is None else value
+
+
+def _on_publish(
+    headers: dict[str, Any] | None = None, body: Any = None, routing_key: str = "", **kwargs: Any
+) -> None:
+    """A message that a job sends under its own id is its retry, the next attempt; any other is a member's."""
     live = current_job()
-    if live is not None and headers is not None and headers.get("id") == str(live.id):
-        headers[ATTEMPT_HEADER] = live.attempt + 1
+    if live is None or live.refused or headers is None:
+        return
+    if headers.get("id") != str(live.id):
+        children.on_publish(live, headers, body, routing_key)
+        return
+    headers[ATTEMPT_HEADER] = live.attempt + 1
+    if live.member is not None:
+        headers[MEMBER_HEADER] = live.member.to_wire()
 
 
 def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
@@ -111,9 +99,11 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
     if attempt is None:
         set_current(None)
         return
+    place = _header(request, MEMBER_HEADER)
     live = LiveJob(
         UUID(task_id),
         attempt=attempt,
+        member=Membership.from_wire(place) if place else None,
         worker=str(request.hostname or ""),
         eager=bool(request.is_eager),
     )
@@ -168,12 +158,13 @@ def _claim(live: LiveJob, task: Any) -> None:
     }
     live.seq = 1
     # What waits for a poll is not queued; the polls of ten thousand jobs make it worth while to know.
-    begun = not remote.is_poll(task.request) and Job.objects.advance(
-        live.id, State.RUNNING, attempt=live.attempt, seq=1, only_from=[State.QUEUED], **columns
-    )
+    begun = not remote.is_poll(task.request) and _begin(live, columns)
     if begun and live.attempt == 1:
         return
     held = Job.objects.filter(pk=live.id).first()
+    if held is None and children.restore(live, task):
+        begun = _begin(live, columns)
+        held = Job.objects.filter(pk=live.id).first()
     if held is not None and not begun and _may_follow(held, live.attempt):
         live.attempt = held.attempt + 1
         if held.poll_signature is not None:
@@ -191,12 +182,20 @@ def _claim(live: LiveJob, task: Any) -> None:
     live.refused = True
 
 
+def _begin(live: LiveJob, columns: dict[str, Any]) -> bool:
+    return Job.objects.advance(
+        live.id, State.RUNNING, attempt=live.attempt, seq=1, only_from=[State.QUEUED], **columns
+    )
+
+
 def _may_follow(held: Job, attempt: int) -> bool:
     """Whether a message for `attempt` may begin the attempt after the one that `held` is in."""
     if held.is_cancelling:
         # It was asked to stop and has sent its retry before it could hear of that.
         Job.objects.advance(held.pk, State.CANCELLED, attempt=held.attempt)
         call_off(held.pk)
+        held.refresh_from_db()
+        tell_parent(held)
         return False
     if held.poll_at is not None:
         # A message that comes again must not bring the poll after its own forward.
@@ -212,8 +211,16 @@ def _most_attempts(task: Any) -> int | None:
 
 def _on_success(sender: Any, result: Any, **kwargs: Any) -> None:
     live = current_job()
-    if live is not None and not live.refused:
-        _end(live, Ending(state=State.SUCCEEDED, columns=_result_columns(result)))
+    if live is None or live.refused:
+        return
+    columns = _result_columns(result)
+    if live.member is not None and live.member.passes:
+        try:
+            columns["output"] = [json_of(result)]
+        except (TypeError, ValueError) as error:
+            text = _("What follows takes its result, but that cannot be written as JSON: %s") % error
+            return _end(live, Ending(state=State.FAILED, failure=Failure.ERROR, columns={"error": text}))
+    _end(live, Ending(state=State.SUCCEEDED, columns=columns))
 
 
 def _on_retry(sender: Any, request: Any, reason: Any = None, **kwargs: Any) -> None:
@@ -325,6 +332,7 @@ def _end_from_outside(task_id: str, state: str, **columns: Any) -> None:
     if Job.objects.advance(job.pk, state, attempt=job.attempt, **columns):
         job.refresh_from_db()
         channel.publish(job.event())
+        tell_parent(job)
 
 
 def failure_of(exception: BaseException) -> Failure:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from celery import shared_task
 from django.db import IntegrityError, connection, transaction
-from django.db.models import ProtectedError, Q, RestrictedError, Sum
+from django.db.models import Exists, OuterRef, ProtectedError, Q, RestrictedError, Sum
 from django.utils import timezone
 
 from status import conf, files
@@ -18,7 +18,7 @@ from status.files import Deleted
 from status.models import Attachment, Job, LogLine
 from status.models.queries import JobQuerySet
 from status.sources.timetable import every
-from status.states import TERMINAL
+from status.states import LIVE, TERMINAL
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,8 @@ def would_prune(*, days: float | None, keep: int | None) -> Pruned:
     limit = _limit(days, keep)
     if limit is None:
         return Pruned()
-    jobs = _expired(limit)
+    whole = _expired(limit)
+    jobs = Job.objects.filter(Q(pk__in=whole.values("pk")) | Q(root__in=whole.values("pk")))
     kept = Attachment.objects.filter(job__in=jobs)
     return Pruned(
         jobs=jobs.count(),
@@ -130,8 +131,10 @@ def _is_number(value: Any, types: tuple[type, ...]) -> bool:
 
 
 def _ended() -> JobQuerySet:
-    """The jobs that may go. What else keeps a job is a condition here: rows are chosen and locked through it."""
-    return Job.objects.filter(state__in=sorted(TERMINAL), finished_at__isnull=False, parent=None)
+    """The jobs that may go, whole workflows. What else keeps one is a condition here: rows are locked through it."""
+    moving = Job.objects.filter(root=OuterRef("pk"), state__in=sorted(LIVE))
+    ended = Job.objects.filter(state__in=sorted(TERMINAL), finished_at__isnull=False, parent=None)
+    return ended.filter(~Exists(moving))
 
 
 def _limit(days: float | None, keep: int | None) -> Place | None:
@@ -160,7 +163,7 @@ def _prune(limit: Place | None, batch: int) -> Iterator[Pruned]:
     after: Place | None = None
     while limit is not None:
         ordered = _expired(limit, after).order_by("finished_at", "pk")
-        rows = ordered.values_list("finished_at", "pk", "line_count", "file_count")[:batch]
+        rows = ordered.values_list("finished_at", "pk", "line_count", "file_count", "tally")[:batch]
         chosen = _that_fit(list(rows))
         if not chosen:
             return
@@ -179,8 +182,8 @@ def _that_fit(rows: list[tuple[Any, ...]]) -> list[Place]:
     """The first of these jobs, as many as fit in a short transaction; at least one, if there is any."""
     places: list[Place] = []
     total = 0
-    for at, pk, lines, kept in rows:
-        total += lines + kept
+    for at, pk, lines, kept, tally in rows:
+        total += lines + kept + sum(tally.values())
         if places and total > MOST_ROWS:
             break
         places.append((at, pk))
@@ -210,6 +213,8 @@ def _remove_rows(pks: list[UUID], limit: Place) -> tuple[Pruned, list[Attachment
     mine = list(free.values_list("pk", flat=True))
     if not mine:
         return Pruned(), []
+    # With all that is in them.
+    mine += Job.objects.filter(root__in=mine).values_list("pk", flat=True)
     lines = LogLine.objects.filter(job__in=mine)
     attached = Attachment.objects.filter(job__in=mine)
     attachments = list(attached.only("job_id", "file", "size"))

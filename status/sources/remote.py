@@ -19,15 +19,16 @@ from celery.exceptions import Ignore
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import conf, jobs
+from status import conf, jobs, outbox
 from status.call_off import add_postscript, call_off, called_off_by
-from status.jobs import as_json
 from status.live import LiveJob, current_job
 from status.models import Job
+from status.outbox import as_json
 from status.progress import log
-from status.reporter import Ending, reporter
+from status.reporter import reporter
 from status.sources.timetable import every
 from status.states import State
+from status.watch import Ending
 
 NAME = "status.polls"
 POLL_HEADER = "status_poll"
@@ -239,7 +240,7 @@ def send_due() -> int:
     while batch := _due(now):
         taken = []
         for job in batch:
-            if not jobs.deliver(job, job.attempt + 1):
+            if not outbox.deliver(job, job.attempt + 1):
                 break
             taken.append(job.pk)
         # One that has begun meanwhile, or waits for the poll after that, is not touched.
@@ -254,4 +255,4 @@ def send_due() -> int:
 def _due(now: datetime) -> list[Job]:
     # Only a job that waits has a `poll_at`; a condition on the state would lead SQLite to another index.
     due = Job.objects.filter(poll_at__lte=now).order_by("poll_at")
-    return list(due.only("attempt", "signature", "poll_signature")[:AT_ONCE])
+    return list(due.only(*outbox.COLUMNS)[:AT_ONCE])

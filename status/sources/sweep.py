@@ -2,12 +2,13 @@
 
 import logging
 from datetime import timedelta
+from uuid import UUID
 
 from celery import shared_task
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import conf, jobs
+from status import conf, jobs, outbox, workflow
 from status.broadcast import retain
 from status.models import Job, Topic
 from status.sources.timetable import every
@@ -19,6 +20,8 @@ NAME = "status.sweep"
 PULSE = "status.sweep"
 UNSENT_SECONDS = 10.0
 OVERDUE_SECONDS = 60.0
+QUIET_SECONDS = 15.0
+MOST_HEALED = 100
 MOST_AT_ONCE = 500
 
 
@@ -32,8 +35,15 @@ def sweep() -> None:
     """Send what was not sent, and end or repeat what lost its worker. Any number may run at once."""
     send_unsent()
     send_overdue()
+    workflow.heal(timezone.now() - timedelta(seconds=QUIET_SECONDS), MOST_HEALED)
     if _is_regular():
         expire_leases()
+
+
+@shared_task(name=outbox.SEND_TASK, ignore_result=True)
+def send_members(root: str) -> None:
+    """Send the messages of the members of a large group, which the process that began it has left to a worker."""
+    outbox.send_unsent(UUID(root))
 
 
 def send_unsent() -> int:
@@ -45,7 +55,7 @@ def send_unsent() -> int:
     unsent = Job.objects.filter(sent_at=None, held=False, state=State.QUEUED, created_at__lt=before)
     sent = 0
     for job in unsent.order_by("created_at")[:MOST_AT_ONCE]:
-        if not jobs.send(job, job.attempt):
+        if not outbox.send(job, job.attempt):
             break
         sent += 1
     return sent
@@ -59,7 +69,7 @@ def send_overdue() -> int:
     sent = 0
     for job in overdue.order_by("next_at")[:MOST_AT_ONCE]:
         mine = Job.objects.filter(pk=job.pk, state=State.WAITING, next_at=job.next_at).update(next_at=now)
-        if mine and jobs.send(job, job.attempt + 1):
+        if mine and outbox.send(job, job.attempt + 1):
             sent += 1
     return sent
 

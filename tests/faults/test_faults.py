@@ -10,8 +10,9 @@ from kombu import Connection as Broker
 from websockets.exceptions import ConnectionClosed
 
 from config.valkey import Valkey
-from status.jobs import ATTEMPT_HEADER, start
+from status.jobs import start
 from status.models import Job
+from status.outbox import ATTEMPT_HEADER
 from status.states import State
 from tests import tasks
 from tests.conftest import Page, ended, reached

@@ -8,8 +8,9 @@ import psutil
 import pytest
 from django.utils import timezone
 
-from status.jobs import ATTEMPT_HEADER, retry, start
+from status.jobs import retry, start
 from status.models import Job
+from status.outbox import ATTEMPT_HEADER
 from status.sources.sweep import sweep
 from status.states import Failure, State
 from tests import tasks

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from demo.renders import ask, render_on_the_farm
-from status import jobs
+from status import outbox
 from status.jobs import cancel, start
 from status.models import Job
 from status.sources.remote import send_due, send_polls
@@ -230,7 +230,7 @@ def test_a_poll_that_is_sent_three_times_is_executed_once(farm, poller, tmp_path
     job = reached(start(tasks.count_polls.s(str(path), 2).set(queue="poll")), State.WAITING)
     first = Job.objects.get(pk=job.pk)
     for _ in range(3):
-        jobs.deliver(first, first.attempt + 1)
+        outbox.deliver(first, first.attempt + 1)
     job = ended(job)
     polled_to_the_end(start(tasks.count_polls.s(str(tmp_path / "other"), 2).set(queue="poll")))
     assert (job.state, path.read_text()) == (State.SUCCEEDED, "xx")
@@ -239,11 +239,11 @@ def test_a_poll_that_is_sent_three_times_is_executed_once(farm, poller, tmp_path
 def test_a_message_that_comes_late_does_not_bring_the_next_poll_forward(farm, poller, tmp_path):
     path = tmp_path / "polls"
     job = reached(start(tasks.count_polls.s(str(path), 3, after=60).set(queue="poll")), State.WAITING)
-    jobs.deliver(job, 2)
+    outbox.deliver(job, 2)
     wait_until(lambda: path.read_text() == "xx", what="the second poll")
     reached(job, State.WAITING)
     for attempt in (1, 2):
-        jobs.deliver(job, attempt)
+        outbox.deliver(job, attempt)
     polled_to_the_end(watch(submit(frames=2)))
     job.refresh_from_db()
     assert (job.state, job.attempt, path.read_text()) == (State.WAITING, 2, "xx")

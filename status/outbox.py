@@ -1,0 +1,142 @@
+"""Sending the messages of committed jobs.
+
+The row is written first and says in `sent_at` whether its message is out; what was not sent is found by the sweep.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from celery import current_app
+from celery.canvas import Signature
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from kombu.utils.json import dumps, loads
+
+from status.models import Job
+from status.states import State
+
+logger = logging.getLogger(__name__)
+
+ATTEMPT_HEADER = "status_attempt"
+MEMBER_HEADER = "status_member"
+SEND_TASK = "status.send"
+MOST_IN_LINE = 100
+BATCH = 500
+COLUMNS = ("attempt", "signature", "poll_signature", "given", "parent", "root", "position", "passes")
+"""What `deliver` needs of a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a message says about the place of its job in a workflow."""
+
+    parent: UUID
+    position: int | None
+    """None: sent by a task on its own account."""
+    passes: bool
+    """Its result is wanted by what follows."""
+
+    def to_wire(self) -> list[Any]:
+        """As a message's header."""
+        return [self.parent.hex, self.position, self.passes]
+
+    @classmethod
+    def from_wire(cls, fields: list[Any]) -> "Membership":
+        """The place that `to_wire` wrote."""
+        parent, position, passes = fields
+        return cls(UUID(parent), position, passes)
+
+
+def as_json(signature: Signature) -> Any:
+    """The signature as Celery would send it; what JSON cannot hold is refused before anything is written.
+
+    Raises:
+        TypeError: an argument cannot be written as JSON.
+    """
+    try:
+        return json_of(dict(signature))
+    except TypeError as error:
+        raise TypeError(
+            _("An argument of %(task)s cannot be written as JSON (%(error)s).")
+            % {"task": signature.task, "error": error}
+            + " Pass ids, numbers, text, lists or dicts, and load the object in the task."
+        ) from error
+
+
+def json_of(value: Any) -> Any:
+    """The value as JSON can hold it, with Celery's marks for dates and the like; TypeError if it cannot."""
+    return json.loads(dumps(value))
+
+
+def send(job: Job, attempt: int) -> bool:
+    """Send the message for an attempt of a committed job; whether the broker took it.
+
+    A message that goes out twice does no harm: an attempt begins once.
+    """
+    if not deliver(job, attempt):
+        return False
+    Job.objects.filter(pk=job.pk, sent_at=None).update(sent_at=timezone.now())
+    return True
+
+
+def deliver(job: Job, attempt: int) -> bool:
+    """As `send`, for who notes in the row himself that it was sent."""
+    try:
+        signature = Signature.from_dict(loads(dumps(job.poll_signature or job.signature)), app=current_app)
+        if job.given and not job.poll_signature:
+            signature = signature.clone(args=tuple(loads(dumps(job.given))))
+        headers = (signature.options.pop("headers", None) or {}) | {ATTEMPT_HEADER: attempt}
+        ids: dict[str, Any] = {}
+        if job.parent_id is not None:
+            headers[MEMBER_HEADER] = Membership(job.parent_id, job.position, job.passes).to_wire()
+            ids = {"root_id": str(job.root_id), "parent_id": str(job.parent_id)}
+        signature.apply_async(task_id=str(job.pk), headers=headers, **ids)
+    except Exception as error:
+        logger.warning("Job %s: not sent to the broker, the sweep will try again: %r", job.pk, error)
+        return False
+    return True
+
+
+def unsent(root_id: UUID) -> Any:
+    """The members of a whole whose turn has come and whose message is not out."""
+    return Job.objects.filter(root_id=root_id, state=State.QUEUED, sent_at=None, held=False)
+
+
+def send_unsent(root_id: UUID) -> int:
+    """Send the messages of the members of a whole whose turn has come; returns how many the broker took.
+
+    They go out in their order. If the process ends midway, or the broker refuses one, the sweep goes on.
+    """
+    sent = 0
+    while batch := list(unsent(root_id).only(*COLUMNS).order_by("position", "pk")[:BATCH]):
+        taken = []
+        for job in batch:
+            if not deliver(job, job.attempt):
+                break
+            taken.append(job.pk)
+        Job.objects.filter(pk__in=taken, sent_at=None).update(sent_at=timezone.now())
+        sent += len(taken)
+        if len(taken) < len(batch):
+            break
+    return sent
+
+
+def dispatch(jobs: Sequence[Job]) -> None:
+    """Send the first messages of these committed jobs; of more than a hundred members a worker sends the rest.
+
+    So neither a request nor the task that was the last before a large group waits for ten thousand messages.
+    """
+    if len(jobs) <= MOST_IN_LINE:
+        for job in jobs:
+            if not send(job, job.attempt):
+                break
+        return
+    try:
+        for root_id in {job.root_id for job in jobs}:
+            current_app.send_task(SEND_TASK, args=[str(root_id)])
+    except Exception as error:
+        logger.warning("%d jobs: not sent to the broker, the sweep will try again: %r", len(jobs), error)

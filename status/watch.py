@@ -1,0 +1,65 @@
+"""What the reporter remembers of a job that runs in its process, and how it ended."""
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from status import clean
+from status.events import JobEvent, Line
+from status.live import LiveJob
+from status.pace import Pace
+from status.speed import Speed
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """What the reporter remembers of a live job between two ticks."""
+
+    live: LiveJob
+    last: JobEvent | None = None
+    pace: Pace = field(default_factory=Pace)
+    published_at: float = 0.0
+    checked_at: float = 0.0
+    saved: JobEvent | None = None
+    unsaved: deque[Line] = field(default_factory=deque)
+    unit_speed: Speed = field(default_factory=Speed)
+    whole_speed: Speed = field(default_factory=Speed)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while lines and sequence numbers are handed out: a job may end while it is being reported."""
+
+    def snapshot(self, now: float) -> JobEvent:
+        """The live fields with rate and time left."""
+        live = self.live
+        active = live.active()
+        rate = left = None
+        if active is not None:
+            rate = self.unit_speed.sample(active, clean.number(active.current) or 0, now)
+        done = live.fraction()
+        if done is not None:
+            # With weights the whole is one quantity; without, each step is measured for itself.
+            slope = self.whole_speed.sample(None if live.explicit else active, done, now)
+            left = (1.0 - done) / slope if slope else None
+        return live.event(rate=rate, time_left_seconds=left)
+
+
+def moved(event: JobEvent, last: JobEvent | None) -> bool:
+    """Whether there is anything new to tell; clocks alone are not news."""
+    return last is None or _essence(event) != _essence(last)
+
+
+def _essence(event: JobEvent) -> tuple[Any, ...]:
+    steps = [(s.name, s.state, s.weight, s.current, s.total, s.unit, s.detail) for s in event.steps]
+    return event.attempt, event.state, steps, event.cancel_requested_at, event.line_count, event.file_count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended: the state and the columns that go with it."""
+
+    state: str
+    failure: str = ""
+    next_at: datetime | None = None
+    poll_at: datetime | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
