@@ -20,10 +20,11 @@ MAX_TOTALS = 2_000
 """So many totals are a report at most: months times groups."""
 MAX_LEFT_OUT = 20
 """So many of the rows that were left out are named, of each file."""
+EXACT = Context(prec=100)
+"""Enough digits for any sum of amounts."""
 
 _MAX_GROUP_CHARS = 100
 _NO_GROUP = "–"
-_EXACT = Context(prec=100)
 _DATES = (Form.DATE, Form.DAY_FIRST_DATE, Form.DATETIME, Form.DAY_FIRST_DATETIME)
 _NUMBERS = (Form.INTEGER, Form.DECIMAL, Form.GROUPED_INTEGER, Form.GROUPED_DECIMAL, Form.COMMA_DECIMAL)
 
@@ -54,7 +55,7 @@ class Totals:
                 % {"most": MAX_TOTALS}
             )
         orders, total = self.cells.get(key, (0, Decimal()))
-        self.cells[key] = (orders + count, _EXACT.add(total, amount))
+        self.cells[key] = (orders + count, EXACT.add(total, amount))
 
     def by(self, place: int) -> dict[str, tuple[int, Decimal]]:
         """The totals of each month (place 0) or group (place 1), in the order of their names."""
@@ -128,7 +129,7 @@ def add_up(
     date_of = _reader(source, columns.date, verdicts, _DATES, is_date=True)
     amount_of = _reader(source, columns.amount, verdicts, _NUMBERS, is_date=False)
     found, rows = FileTotals(), 0
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         for rows, (line, row) in enumerate(source.numbered(RaggedRows(width=len(names))), start=1):
             day, amount = row[columns.date].strip(), row[columns.amount].strip()
             problem = _missing(day, names[columns.date]) or _missing(amount, names[columns.amount])

@@ -23,11 +23,12 @@ from reportlab.pdfbase.pdfmetrics import getFont, getRegisteredFontNames, regist
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
-from demo.order_totals import Totals
+from demo.order_totals import EXACT, Totals
 
 MOST_GROUPS = 40
 """So many groups have a line of their own; the others share one."""
 
+_CENT = Decimal("0.01")
 _MOST_BARS = 24
 _MOST_LEFT_OUT = 60
 _FONT, _BOLD = "Vera", "VeraBd"  # They come with reportlab.
@@ -221,7 +222,7 @@ def _chart(amounts: Mapping[str, Decimal]) -> Flowable:
 
 
 def _money(amount: Decimal) -> str:
-    return str(number_format(round(amount, 2), 2, force_grouping=True))
+    return str(number_format(amount.quantize(_CENT, context=EXACT), 2, force_grouping=True))
 
 
 def _number_page(canvas: Any, document: Any) -> None:

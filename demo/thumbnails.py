@@ -18,8 +18,8 @@ from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 from demo.forms import ThumbnailsForm
 from demo.image_sources import BadUpload, Plan, Upload, plan_pictures
 from demo.thumbnail_archive import REPORT, Outcome, ThumbnailArchive, report_lines
-from demo.thumbnail_image import BadImage, Format, make_thumbnail
-from demo.zip_entries import BadArchive, read_entry
+from demo.thumbnail_image import Format, make_thumbnail
+from demo.zip_entries import read_entry
 from status.canvas import member
 from status.models import Attachment, Job
 from status.progress import attach, log, track
@@ -35,8 +35,6 @@ _MOST_LOGGED = 20
 _AT_ONCE = 200
 # So many thumbnails are packed in the time in which one is made.
 _PACKED_AS_FAST = 20
-# For whom a message is meant needs no name of the exception before it.
-_OWN_ERRORS = tuple(f"{error.__name__}: " for error in (BadImage, BadArchive))
 
 
 class NoThumbnails(ValueError):
@@ -236,15 +234,9 @@ def _failures(job_id: str | None, count: int) -> list[Outcome]:
     """What became of the images without a result: the jobs of their tasks know."""
     root = Job.objects.filter(pk=job_id).values_list("root", flat=True).first() if job_id and count else None
     failed = Job.objects.filter(root=root, task=thumbnail.name, state=State.FAILED) if root else ()
-    known = [Outcome(source=job.title, problem=_for_people(job.error)) for job in failed]
+    known = [Outcome(source=job.title, problem=job.error) for job in failed]
     unknown = Outcome(source="?", problem=_("Its task did not end well."))
     return sorted(known, key=lambda outcome: outcome.source)[:count] + [unknown] * (count - len(known))
-
-
-def _for_people(error: str) -> str:
-    for prefix in _OWN_ERRORS:
-        error = error.removeprefix(prefix)
-    return error
 
 
 def _skipped(reason: str) -> str:
