@@ -14,10 +14,12 @@ from demo.bad_csv import HEAD_BYTES, MAX_BYTES, BadCSV, refuse_size
 from demo.csv_source import check_head
 from demo.image_sources import MAX_IMAGES, BadUpload, Upload, plan_pictures
 from demo.thumbnail_image import Format
-from status.forms import MultipleFileField
+from status.forms import MultipleFileField, MultipleFileInput
 
 MAX_FILES = 100
 MAX_UPLOAD_BYTES = 500 * 1024 * 1024
+
+_ACCEPTED = "image/jpeg,image/png,image/gif,image/webp,image/tiff,image/bmp,image/avif,application/zip,.zip"
 
 
 class ProfileCSVForm(forms.Form):
@@ -63,6 +65,8 @@ class ThumbnailsForm(forms.Form):
         max_files=MAX_FILES,
         max_length=255,
         allow_empty_file=True,  # One of many: it fails alone.
+        # A telephone that has HEIC converts it when it is told what can be read.
+        widget=MultipleFileInput(attrs={"accept": _ACCEPTED}),
     )
     longest = forms.IntegerField(
         label=gettext_lazy("Longest side, in pixels"), min_value=16, max_value=1024, initial=256

@@ -21,7 +21,15 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase.pdfmetrics import getFont, getRegisteredFontNames, registerFont
 from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+from reportlab.platypus import (
+    CondPageBreak,
+    Flowable,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+    Table,
+    TableStyle,
+)
 
 from demo.order_totals import EXACT, Totals
 
@@ -186,7 +194,7 @@ def _section(title: str, rows: list[list[Flowable]]) -> list[Flowable]:
             ]
         )
     )
-    return [Spacer(0, 7 * mm), _text(title, 13, bold=True), Spacer(0, 2 * mm), table]
+    return [CondPageBreak(40 * mm), Spacer(0, 7 * mm), _text(title, 13, bold=True), Spacer(0, 2 * mm), table]
 
 
 def _head(first: str, *others: str) -> list[Flowable]:

@@ -233,6 +233,13 @@ def test_the_form_limits_the_size_of_all_together(monkeypatch):
     assert error == "These files have 1.2\xa0KB together; the limit is 1000\xa0bytes."
 
 
+def test_more_files_than_it_takes_are_a_message_and_no_bad_request(client, alice):
+    client.force_login(alice)
+    data = {"images": [upload(f"{number}.png", b"x") for number in range(101)], "longest": "64"}
+    response = client.post("/jobs/new/make-thumbnails/", data)
+    assert "Choose at most 100 files; these are 101." in response.content.decode()
+
+
 @pytest.mark.parametrize("longest", ["15", "1025", "", "x"])
 def test_the_form_limits_the_longest_side(longest):
     assert "longest" in posted(upload(), longest=longest).errors
