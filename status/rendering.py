@@ -8,6 +8,7 @@ import zoneinfo
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.template.loader import get_template
@@ -19,6 +20,7 @@ from django.utils.safestring import mark_safe
 from status import conf
 from status.events import Line, TopicEvent
 from status.models import Job, Topic
+from status.models.tree import members_of
 from status.regions import Kind, Region, Subject, View
 
 BEAT_ID = "live-beat"
@@ -36,11 +38,11 @@ class Shown:
     def context(self) -> dict[str, Any]:
         """The variables that a partial gets.
 
-        For a job: `job`. For a topic: the keys of its payload, and `topic` with `topic.at` and
-        `topic.payload`. For a list: `count`, of jobs that came since the page was made.
+        For a job: `job`, and `branch`, its members. For a topic: the keys of its payload, and `topic` with
+        `topic.at` and `topic.payload`. For a list: `count`, of jobs that came since the page was made.
         """
         if self.job is not None:
-            return {"job": self.job}
+            return {"job": self.job, "branch": partial(members_of, self.job)}
         if self.topic is not None:
             return {**self.topic.payload, "topic": self.topic}
         return {"count": self.count, "more": self.count >= MOST_COUNTED}

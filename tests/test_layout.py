@@ -22,6 +22,7 @@ ORDER = [
     "status.models.queries",
     "status.models.job",
     "status.models.parts",
+    "status.models.tree",
     "status.models",
     "status.files",
     "status.channel",

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from status import access, channel, conf
-from status.events import Event, JobEvent, ListEvent, LogoutEvent, TopicEvent, from_wire
+from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent, from_wire
 from status.hub.entries import Entry, Live
 from status.hub.painting import paint, paint_block, read_events, read_tail
 from status.hub.slots import Connection, Frame, LogFeed, Place
@@ -185,6 +185,11 @@ class Hub:
         match event:
             case JobEvent():
                 self._accept_job(event)
+            case MembersEvent():
+                entry = self._entries.get(Subject.job(event.job))
+                if entry is not None:
+                    entry.forget_members()
+                    self._mark(entry)
             case TopicEvent():
                 entry = self._entries.get(Subject.topic(event.topic))
                 if entry is not None and entry.offer_topic(event):
@@ -326,6 +331,9 @@ class Hub:
         for entry in self._entries.values():
             if entry.subject.kind is Kind.JOB and entry.subject.job_id in set(ids) - found:
                 entry.job = None
+            if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
+                entry.forget_members()
+                self._mark(entry)
             if entry.stale or (entry.tail_stale and entry.job is not None):
                 self._mark(entry)
         await self._finish_pages()

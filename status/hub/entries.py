@@ -47,6 +47,8 @@ class Entry:
         """Whether nothing more is to come: a job that has ended, or whose row is gone."""
         if self.subject.kind is not Kind.JOB:
             return False
+        if self.job is not None and self.job.has_live_members:
+            return False
         return self.job is None or (self.event is not None and self.event.is_terminal)
 
     def offer(self, event: JobEvent) -> bool:
@@ -57,9 +59,17 @@ class Entry:
             return False
         self._take_lines(event, newest)
         self.stale = self.stale or newest.is_terminal or (held is not None and _needs_row(newest, held))
+        if self.job is not None and self.job.canvas:
+            self.job.forget_members()
         self.event = replace(newest, lines=())
         self.version += 1
         return True
+
+    def forget_members(self) -> None:
+        """Members of the job have moved: what is shown of them is read again."""
+        if self.job is not None:
+            self.job.forget_members()
+            self.version += 1
 
     def _take_lines(self, event: JobEvent, newest: JobEvent) -> None:
         """Add the event's lines to the tail; with a gap, the tail must be read."""

@@ -22,11 +22,12 @@ from status.states import LIVE, Canvas, Failure, State
 
 if TYPE_CHECKING:
     from status.models.parts import Attachment
+    from status.models.tree import Branch
 
 JobManager = models.Manager.from_queryset(JobQuerySet)
 
 # What an instance computes once from its columns.
-_CACHED = {"step_list", "tail", "files"}
+_CACHED = {"step_list", "tail", "files", "branch"}
 
 
 class Job(models.Model):
@@ -202,6 +203,7 @@ class Job(models.Model):
         job.steps = [step.to_wire() for step in event.steps]
         job.step_list = list(event.steps)
         job.__dict__["_files_of"] = self if event.file_count == self.file_count else None
+        job.__dict__["_row"] = self
         return job
 
     @property
@@ -269,7 +271,39 @@ class Job(models.Model):
         source: Job | None = self.__dict__.get("_files_of")
         if source is not None:
             return source.files
-        return list(self.attachments.filter(role="output").order_by("created_at", "pk"))
+        return list(self._last.attachments.filter(role="output").order_by("created_at", "pk"))
+
+    @property
+    def _last(self) -> "Job":
+        """The task that came last: what it made is what a chain was for."""
+        last = self
+        while last.canvas == Canvas.CHAIN:
+            found = last.members.filter(position__isnull=False).order_by("-position").first()
+            if found is None:
+                break
+            last = found
+        return last
+
+    @property
+    def row(self) -> "Job":
+        """The job as it was read, of which this one is what `at` made; else itself."""
+        read: Job = self.__dict__.get("_row", self)
+        return read
+
+    def forget_members(self) -> None:
+        """Have its members read again when they are shown next."""
+        self.__dict__.pop("branch", None)
+
+    @property
+    def has_live_members(self) -> bool:
+        """Whether members were seen to move; nothing is read for that."""
+        branch: Branch | None = self.__dict__.get("branch")
+        return branch is not None and branch.is_live
+
+    @property
+    def was_skipped(self) -> bool:
+        """Whether it is a member that was cancelled before its turn had come."""
+        return self.state == State.CANCELLED and self.held
 
     @property
     def result_url(self) -> str:

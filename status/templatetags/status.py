@@ -157,7 +157,8 @@ def _resolve(subject: Job | Subject | str) -> tuple[Subject, Shown]:
 
 
 def _is_over(region: Region, shown: Shown) -> bool:
-    return region.subject.kind is Kind.JOB and shown.job is not None and not shown.job.is_live
+    job = shown.job
+    return region.subject.kind is Kind.JOB and job is not None and not (job.is_live or job.has_live_members)
 
 
 @register.filter
@@ -226,8 +227,12 @@ def new_jobs(count: int) -> str:
 @register.filter
 def phase(job: Job) -> str:
     """What a job is at, in a few words: "Step 2 of 5: Profile", "Stopped at step 2 of 5: Profile"."""
+    if job.canvas and job.tally and job.state not in {State.QUEUED, State.SUCCEEDED}:
+        return members(job)
+    if job.was_skipped:
+        return _("Not run")
     if job.state == State.QUEUED:
-        return _("Waiting for a worker")
+        return _("Its turn has not come") if job.held else _("Waiting for a worker")
     if job.state == State.SUCCEEDED:
         return _("Finished")
     step, count = job.step, len(job.step_list)
@@ -241,6 +246,22 @@ def phase(job: Job) -> str:
     if job.is_live:
         return _("Step %(number)d of %(count)d: %(name)s") % place
     return _("Stopped at step %(number)d of %(count)d: %(name)s") % place
+
+
+@register.filter
+def members(job: Job) -> str:
+    """How far the members of a canvas are: "7 of 10 done, 1 failed"."""
+    done, failed = job.tally.get(State.SUCCEEDED, 0), job.tally.get(State.FAILED, 0)
+    numbers = {"done": amount(done), "total": amount(sum(job.tally.values())), "failed": amount(failed)}
+    if failed:
+        return _("%(done)s of %(total)s done, %(failed)s failed") % numbers
+    return _("%(done)s of %(total)s done") % numbers
+
+
+@register.filter
+def label(state: str) -> str:
+    """What a state is called."""
+    return str(State(state).label)
 
 
 @register.filter

@@ -16,7 +16,7 @@ from status.regions import Subject
 
 def visible_job(request: HttpRequest, job_id: UUID) -> Job:
     """The job of that id, for who may watch it; for others it does not exist."""
-    job = Job.objects.select_related("owner").filter(pk=job_id).first()
+    job = Job.objects.select_related("owner", "parent").filter(pk=job_id).first()
     if job is None or not access.may_watch_job(request.user, job):
         raise Http404("No such job.")
     return job

@@ -1,0 +1,32 @@
+"""The members of a workflow, all of them."""
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from status import access, conf
+from status.states import State
+from status.views.jobs import visible_job
+
+
+@require_GET
+@login_required
+def index(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """The members of one job in their order; with `?state=failed` those that are in that state."""
+    job = visible_job(request, job_id)
+    members = job.members.select_related("owner").defer("traceback", "signature", "result", "given", "output")
+    state = request.GET.get("state", "")
+    if state in State.values:
+        members = members.filter(state=state)
+    page = Paginator(members.order_by("position", "created_at", "pk"), conf.current().page_size)
+    context = {
+        "job": job,
+        "state": state if state in State.values else "",
+        "page": page.get_page(request.GET.get("page")),
+        "shows_owner": access.sees_all(request.user),
+    }
+    return render(request, "status/members.html", context)
