@@ -289,3 +289,4 @@ def test_it_is_started_from_its_page(worker, client, alice):
     assert whole.state == State.SUCCEEDED, whole.error
     page = client.get(whole.get_absolute_url()).content.decode()
     assert "1,535" in page
+    assert "report.pdf" in page

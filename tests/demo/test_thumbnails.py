@@ -292,5 +292,6 @@ def test_it_is_started_from_its_page(worker, client, alice):
     assert whole.state == State.SUCCEEDED, whole.error
     page = client.get(whole.get_absolute_url()).content.decode()
     assert "became" in page
+    assert "thumbnails.zip" in page
     made = Attachment.objects.filter(job__root=whole, role="output").values_list("name", flat=True)
     assert sorted(made) == ["a.jpg", "b.jpg", "report.csv", "thumbnails.zip"]
