@@ -115,6 +115,9 @@ MEDIA_ROOT = RUN_DIR / "media"
 # Uploads are moved into MEDIA_ROOT when they wait on the same file system, not copied.
 FILE_UPLOAD_TEMP_DIR = RUN_DIR / "uploads"
 FILE_UPLOAD_TEMP_DIR.mkdir(exist_ok=True)
+# Forms take up to 100 files and say so themselves; larger ones wait on disk, so that many do not fill the memory.
+DATA_UPLOAD_MAX_NUMBER_FILES = 200
+FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

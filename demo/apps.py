@@ -10,5 +10,7 @@ class DemoConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the startable tasks in the web process too; workers find them by autodiscovery."""
+        import demo.monthly_report
         import demo.renders
-        import demo.tasks  # noqa: F401
+        import demo.tasks
+        import demo.thumbnails  # noqa: F401

@@ -163,6 +163,8 @@ class Verdict:
     """Of the values that are of the type."""
     notes: tuple[str, ...] = ()
     """Sentences about what is uncertain."""
+    forms: tuple[Form, ...] = ()
+    """What the values that are of the type were read as, if they are numbers or times."""
 
     @property
     def mean(self) -> Fraction | None:
@@ -256,6 +258,7 @@ class ColumnTypes:
             off_examples=tuple([*self._plain_examples, *off][:_EXAMPLES]) if fits < self._count else (),
             tally=tally,
             notes=tuple(map(str, self._notes(best, tally))),
+            forms=best.forms,
         )
 
     def _notes(self, best: Interpretation, tally: Tally) -> Iterator[str | Promise]:

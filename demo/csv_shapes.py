@@ -6,7 +6,8 @@ digits.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 
@@ -141,3 +142,30 @@ SHAPES = (
         also=_calendar(Form.MONTH_FIRST_DATETIME, _YEAR_LAST + _LOOSE_TIME, month_first=True),
     ),
 )
+
+
+def converter(forms: Iterable[Form]) -> Callable[[str], Value | None]:
+    """Reads values of a column whose forms are known.
+
+    Args:
+        forms: of a verdict; see `column_types.Verdict.forms`.
+
+    Returns:
+        What gives the value of a text, or None if it has none of these forms.
+
+    Example:
+        >>> converter([Form.INTEGER, Form.COMMA_DECIMAL])("12,50")
+        Decimal('12.50')
+    """
+    wanted = frozenset(forms)
+    readings = (reading for shape in SHAPES for reading in (shape, shape.also) if reading is not None)
+    shapes = [shape for shape in readings if shape.form in wanted]
+
+    def convert(text: str) -> Value | None:
+        for shape in shapes:
+            if shape.matches(text):
+                with suppress(ValueError):
+                    return shape.convert(text)
+        return None
+
+    return convert

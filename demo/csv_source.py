@@ -139,6 +139,24 @@ class CSVSource:
             if rows:
                 yield rows
 
+    def numbered(self, ragged: RaggedRows) -> Iterator[tuple[int, list[str]]]:
+        """The data rows one by one, each with the line it begins in, from 1; slower than `batches`.
+
+        Args:
+            ragged: as for `batches`.
+
+        Raises:
+            BadCSV: as `count_rows`.
+        """
+        text = CSVText(self._open_stream, self.encoding)
+        skip = self.header.records
+        for batch in Records(text, self.dialect).batches(_BATCH_ROWS):
+            self.position = text.position
+            pairs = [pair for pair in zip(batch.records, batch.lines(), strict=False) if pair[0]]
+            for row, line in pairs[skip:]:
+                yield line, self._fitted(row, line, ragged)
+            skip = max(0, skip - len(pairs))
+
     def _may_span_lines(self, lines: list[str]) -> bool:
         marks = f"{self.dialect.quote}\\" if self.dialect.backslash else self.dialect.quote
         return any(mark in line for mark in marks for line in lines)

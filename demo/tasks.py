@@ -56,7 +56,7 @@ def profile_csv(file: str) -> dict[str, Any]:
     """
     plan({READ: 1, PROFILE: 8, WRITE_REPORT: 1})
     attachment = Attachment.objects.get(pk=file)
-    source, rows = _read(attachment)
+    source, rows = read_table(attachment)
     warnings = list(source_warnings(source))
     _warn(warnings)
     ragged = RaggedRows(width=len(source.header.names))
@@ -79,8 +79,15 @@ def profile_csv(file: str) -> dict[str, Any]:
     return summary(report)
 
 
-def _read(attachment: Attachment) -> tuple[CSVSource, int]:
-    """How to read the file, and how many rows it has."""
+def read_table(attachment: Attachment) -> tuple[CSVSource, int]:
+    """How to read a CSV file, and how many rows it has; the step *Read* of a job.
+
+    Raises:
+        BadCSV: it cannot be read to its end.
+
+    Example:
+        >>> source, rows = read_table(attachment)
+    """
     with step(READ) as reading:
         reading.update(0, total=attachment.size, unit="bytes")
         refuse_size(attachment.size)

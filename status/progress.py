@@ -157,12 +157,15 @@ class JobLogHandler(logging.Handler):
             self.handleError(record)
 
 
-def attach(name: str, content: IO[bytes] | IO[str] | bytes | str | Path) -> None:
+def attach(name: str, content: IO[bytes] | IO[str] | bytes | str | Path) -> Attachment | None:
     """Give the job's owner a file to download.
 
     Args:
         name: the file's name, shown and used for the download.
         content: an open file, the bytes or text themselves, or the path of a file.
+
+    Returns:
+        The file's row, whose id a task can pass on to the next; None outside a job.
 
     Raises:
         OSError: the file could not be stored. A task that promised a file should fail without it.
@@ -173,7 +176,7 @@ def attach(name: str, content: IO[bytes] | IO[str] | bytes | str | Path) -> None
     """
     job = current_job()
     if job is None:
-        return
+        return None
     if isinstance(content, Path):
         with content.open("rb") as opened:
             return attach(name, opened)
@@ -186,3 +189,4 @@ def attach(name: str, content: IO[bytes] | IO[str] | bytes | str | Path) -> None
     attachment.save(force_insert=True)
     job.file_count += 1
     job.wake()
+    return attachment

@@ -18,6 +18,7 @@ ORDER = [
     "status.speed",
     "status.states",
     "status.events",
+    "status.forms",
     "status.registry",
     "status.models.queries",
     "status.models.job",

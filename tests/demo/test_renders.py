@@ -104,4 +104,4 @@ def test_the_form_asks_for_1_to_500_frames(frames, is_valid):
 
 
 def test_it_can_be_started_from_a_page():
-    assert startables["render-on-the-farm"].task == "demo.renders.render_on_the_farm"
+    assert startables["render-on-the-farm"].origin == "demo.renders.render_on_the_farm"

@@ -71,7 +71,7 @@ RAGGED = b'id,name,born\n1,"Ada, Countess",1815-12-10\n2,Alan,1912-06-23\n3\n'
 
 def test_it_can_be_started_from_a_page():
     entry = startables["profile-csv"]
-    assert (entry.task, entry.form, str(entry.title)) == (
+    assert (entry.origin, entry.form, str(entry.title)) == (
         tasks.profile_csv.name,
         ProfileCSVForm,
         "Profile a CSV",

@@ -39,6 +39,7 @@ paths = [
     "/jobs/",
     "/jobs/new/",
     "/jobs/new/import-upload/",
+    "/jobs/new/import-many/",
     cancelled.get_absolute_url(),
 ]
 pages |= {path: client.get(path) for path in paths}

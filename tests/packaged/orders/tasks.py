@@ -4,14 +4,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from pathlib import Path
 
-from celery import shared_task
+from celery import chord, shared_task
 from celery.utils.log import get_task_logger
+from django.core.exceptions import ValidationError
 from status.broadcast import broadcast
 from status.models import Attachment
 from status.progress import JobCancelled, attach, log, plan, step, track
 from status.registry import startable
 
-from orders.forms import ImportForm
+from orders.forms import ImportForm, ImportManyForm
 
 logger = get_task_logger(__name__)
 rejected = []
@@ -107,3 +108,11 @@ def import_upload(file, skip_paid):
     with Attachment.objects.get(pk=file).file.open("rb") as lines:
         for line in track(lines, "Import", unit="rows"):
             save(line)
+
+
+@startable(form=ImportManyForm, title="Import many files")
+def import_many(files):
+    names = Attachment.objects.filter(pk__in=files).values_list("name", flat=True)
+    if not any(name.endswith(".csv") for name in names):
+        raise ValidationError("Choose at least one CSV file.")
+    return chord([import_upload.s(file, skip_paid=True) for file in files], tell.si())
