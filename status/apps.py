@@ -14,11 +14,12 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import checks, logout
-        from status.sources import lifecycle, prune, remote, sweep
+        from status.sources import lifecycle, prune, remote, stopping, sweep
 
         checks.connect()
         logout.connect()
         lifecycle.connect()
         sweep.connect()
         remote.connect()
+        stopping.connect()
         prune.connect()

@@ -53,6 +53,7 @@ class LiveJob:
         "stack",
         "started_at",
         "steps",
+        "stoppable",
         "wake",
         "worker",
     )
@@ -64,6 +65,7 @@ class LiveJob:
         attempt: int = 1,
         worker: str = "",
         eager: bool = False,
+        stoppable: bool = False,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.id = job_id
@@ -77,7 +79,7 @@ class LiveJob:
         """Another attempt, or an ending, has overtaken this one."""
         self.refused = False
         """It may not run at all: the job ended before it began."""
-        self.eager = eager
+        self.eager, self.stoppable = eager, stoppable
         self.steps: list[Step] = []
         self.stack: list[Step] = []
         self.loose: Step | None = None
@@ -192,6 +194,7 @@ class LiveJob:
             rate=rate,
             time_left_seconds=time_left_seconds,
             worker=self.worker,
+            stoppable=self.stoppable,
             started_at=self.started_at,
             finished_at=finished_at,
             next_at=next_at,
