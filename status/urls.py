@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from status.views import attachments, cancellations, frames, jobs, retries, starts
+from status.views import attachments, cancellations, frames, jobs, retries, starts, stops
 
 app_name = "status"
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path("<uuid:job_id>/", jobs.detail, name="job"),
     path("<uuid:job_id>/cancellation/", cancellations.create, name="cancellation"),
     path("<uuid:job_id>/retry/", retries.create, name="retry"),
+    path("<uuid:job_id>/stop/", stops.create, name="stop"),
     path("<uuid:job_id>/log/", jobs.log, name="log"),
     path("<uuid:job_id>/files/<uuid:attachment_id>/", attachments.detail, name="attachment"),
 ]

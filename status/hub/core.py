@@ -326,7 +326,7 @@ class Hub:
         for entry in self._entries.values():
             if entry.subject.kind is Kind.JOB and entry.subject.job_id in set(ids) - found:
                 entry.job = None
-            if entry.stale or (entry.tail_stale and entry.job is not None):
+            if entry.stale or entry.is_cancelling or (entry.tail_stale and entry.job is not None):
                 self._mark(entry)
         await self._finish_pages()
 
