@@ -38,6 +38,11 @@ def may_act(user: Any, job: Job) -> bool:
     return bool(user.is_authenticated and (job.owner_id == user.pk or user.has_perm("status.change_job")))
 
 
+def may_stop(user: Any, job: Job) -> bool:
+    """Whether `user` may stop `job` at once: holders of `status.stop_job` who may watch it."""
+    return may_watch_job(user, job) and user.has_perm("status.stop_job")
+
+
 def may_see_traceback(user: Any) -> bool:
     """Whether `user` may read tracebacks, which show code and values: staff."""
     return bool(user.is_authenticated and user.is_staff)

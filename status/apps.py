@@ -14,7 +14,7 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import checks, logout
-        from status.sources import bodies, lifecycle, pools, prune, remote, sweep
+        from status.sources import bodies, lifecycle, pools, prune, remote, stopping, sweep
 
         checks.connect()
         logout.connect()
@@ -23,4 +23,5 @@ class StatusConfig(AppConfig):
         pools.connect()
         sweep.connect()
         remote.connect()
+        stopping.connect()
         prune.connect()

@@ -59,10 +59,22 @@ def called_off_by(request: Any) -> UUID | None:
     return UUID(job_id) if job_id else None
 
 
-def add_postscript(job_id: UUID, level: int, text: str) -> None:
-    """Add a line to the log of a job that has ended, where no worker reports any more."""
+def add_postscript(job_id: UUID, level: int, text: str, *, leave: int = 0) -> None:
+    """Add a line to the log of a job that has ended, where no worker reports any more.
+
+    Args:
+        job_id: a job that has ended.
+        level: of the logging module.
+        text: what the line says; 2,000 characters at most.
+        leave: numbers to leave free before the line. A worker that died has shown lines which it never wrote;
+            behind the gap the pages see that they must read the log anew.
+
+    Example:
+        >>> add_postscript(job.pk, logging.INFO, "The remote work was cancelled")
+    """
+    numbers = {"seq": F("seq") + 1, "line_count": F("line_count") + 1 + leave}
     with transaction.atomic():
-        if not Job.objects.filter(pk=job_id).update(seq=F("seq") + 1, line_count=F("line_count") + 1):
+        if not Job.objects.filter(pk=job_id).update(**numbers):
             return
         event = Job.objects.events([job_id])[0]
         line = Line(

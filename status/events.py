@@ -121,6 +121,8 @@ class JobEvent:
     """Units of the running step a second."""
     time_left_seconds: float | None = None
     worker: str = ""
+    stoppable: bool = False
+    """Whether the process that runs it can be terminated without taking anything else along."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     next_at: datetime | None = None
@@ -185,6 +187,7 @@ class JobEvent:
             "rate": self.rate,
             "time_left_seconds": self.time_left_seconds,
             "worker": self.worker,
+            "stoppable": self.stoppable,
             "started_at": _to_wire(self.started_at),
             "finished_at": _to_wire(self.finished_at),
             "next_at": _to_wire(self.next_at),
@@ -214,6 +217,7 @@ class JobEvent:
             rate=message["rate"],
             time_left_seconds=message["time_left_seconds"],
             worker=message["worker"],
+            stoppable=message["stoppable"],
             started_at=_from_wire(message["started_at"]),
             finished_at=_from_wire(message["finished_at"]),
             next_at=_from_wire(message["next_at"]),

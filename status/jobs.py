@@ -198,6 +198,8 @@ def _announce_again(job: Job) -> None:
 def lose(job: Job, reason: str) -> bool:
     """The attempt of `job` has lost its worker: the next one begins, if that is safe, else the job has failed.
 
+    A job that was asked to end has ended by that: it is cancelled, and not repeated.
+
     Args:
         job: a running job, as read.
         reason: what is known, for its owner.
@@ -207,9 +209,10 @@ def lose(job: Job, reason: str) -> bool:
     """
     # To ask again how far remote work is does no harm.
     is_safe = job.repeatable or job.poll_signature is not None
-    again = is_safe and job.tries < conf.current().most_losses
-    state = State.WAITING if again else State.FAILED
-    columns: dict[str, Any] = {"failure": "" if again else Failure.WORKER_LOST, "error": reason}
+    again = is_safe and not job.is_cancelling and job.tries < conf.current().most_losses
+    state = State.WAITING if again else State.CANCELLED if job.is_cancelling else State.FAILED
+    failure = Failure.WORKER_LOST if state == State.FAILED else ""
+    columns: dict[str, Any] = {"failure": failure, "error": reason}
     if again:
         columns["next_at"] = timezone.now()
     if not Job.objects.advance(job.pk, state, attempt=job.attempt, only_from=[State.RUNNING], **columns):
@@ -219,4 +222,6 @@ def lose(job: Job, reason: str) -> bool:
     tell_parent(job)
     if again:
         outbox.send(job, job.attempt + 1)
+    elif state == State.CANCELLED:
+        call_off(job.pk)
     return True

@@ -56,6 +56,7 @@ class LiveJob:
         "stack",
         "started_at",
         "steps",
+        "stoppable",
         "wake",
         "worker",
     )
@@ -68,6 +69,7 @@ class LiveJob:
         worker: str = "",
         eager: bool = False,
         member: Membership | None = None,
+        stoppable: bool = False,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.id = job_id
@@ -81,7 +83,7 @@ class LiveJob:
         """Another attempt, or an ending, has overtaken this one."""
         self.refused = False
         """It may not run at all: the job ended before it began."""
-        self.eager = eager
+        self.eager, self.stoppable = eager, stoppable
         self.member = member
         # The task's own code runs now, and not Celery's before or after it.
         self.in_body = False
@@ -199,6 +201,7 @@ class LiveJob:
             rate=rate,
             time_left_seconds=time_left_seconds,
             worker=self.worker,
+            stoppable=self.stoppable,
             started_at=self.started_at,
             finished_at=finished_at,
             next_at=next_at,

@@ -91,6 +91,12 @@ class Reporter:
             self._start()
             self._wake.set()
 
+    def leave(self, live: LiveJob) -> None:
+        """Write what is known of `live` for the last time: it ends with this process, and another one says so."""
+        watch = self._watches.pop((live.id, live.attempt), None)
+        if watch is not None:
+            self._checkpoint([watch], time.monotonic())
+
     def flush(self, timeout_seconds: float) -> None:
         """Before the process ends: write what is late, send what is waiting."""
         deadline = time.monotonic() + timeout_seconds
@@ -348,6 +354,7 @@ def _columns(event: JobEvent) -> dict[str, Any]:
         "rate": event.rate,
         "time_left_seconds": event.time_left_seconds,
         "worker": event.worker,
+        "stoppable": event.stoppable,
         "started_at": event.started_at,
         "line_count": event.line_count,
         "file_count": event.file_count,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from status.views import attachments, cancellations, frames, jobs, members, retries, starts
+from status.views import attachments, cancellations, frames, jobs, members, retries, starts, stops
 
 app_name = "status"
 
@@ -15,6 +15,7 @@ urlpatterns = [
     path("<uuid:job_id>/cancellation/", cancellations.create, name="cancellation"),
     path("<uuid:job_id>/retry/", retries.create, name="retry"),
     path("<uuid:job_id>/members/", members.index, name="members"),
+    path("<uuid:job_id>/stop/", stops.create, name="stop"),
     path("<uuid:job_id>/log/", jobs.log, name="log"),
     path("<uuid:job_id>/files/<uuid:attachment_id>/", attachments.detail, name="attachment"),
 ]

@@ -277,3 +277,39 @@ def short(number, gate):
         time.sleep(0.01)
     log("number %d", number)
     return number
+
+
+@shared_task
+def stubborn(gate, seen):
+    """Reports nothing, and does not heed SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        Path(seen).touch()
+        wait_for_file(gate)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@shared_task
+def tidy(seen, cleanup_path, handles):
+    """Reports nothing; leaves in order on SIGTERM, by Celery's handler or one of its own."""
+
+    def leave(number, frame):
+        raise SystemExit(0)
+
+    if handles:
+        signal.signal(signal.SIGTERM, leave)
+    try:
+        Path(seen).write_text(str(os.getpid()))
+        wait_for_file(f"{seen}.never")
+    finally:
+        log("cleaning up")
+        Path(cleanup_path).touch()
+
+
+@shared_task(acks_late=True, reject_on_worker_lost=True)
+def deaf_until(gate, runs):
+    """Reports nothing, notes each run and its process; its message is acknowledged at the end."""
+    with open(runs, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    wait_for_file(gate)

@@ -49,6 +49,7 @@ job_events = st.builds(
     steps=st.lists(steps, max_size=3).map(tuple),
     progress=st.none() | st.floats(0, 1),
     cancel_requested_at=st.none() | moments,
+    stoppable=st.booleans(),
     started_at=st.none() | moments,
     line_count=st.integers(0, 9),
     lines=st.lists(lines, max_size=2).map(tuple),

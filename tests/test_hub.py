@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from status import access, channel
 from status.broadcast import broadcast
+from status.call_off import add_postscript
 from status.events import JobEvent, Line, ListEvent, LogoutEvent, Step
 from status.hub import Connection
 from status.hub.core import Hub
@@ -240,6 +241,30 @@ async def test_a_lost_message_is_repaired_from_the_rows(hub, alice, job, setting
     socket = await open_socket(hub, alice, badge(job))
     await Job.objects.filter(pk=job.pk).aupdate(state=State.FAILED, seq=2, error="boom")
     await until(lambda: 'data-job-state="failed"' in socket.text)
+
+
+async def test_how_long_a_silent_job_has_been_cancelling_goes_on(hub, alice, job, settings):
+    settings.STATUS = {"REPAIR_SECONDS": 0.2}
+    asked = timezone.now() - timedelta(minutes=1)
+    await sync_to_async(Job.objects.filter(pk=job.pk).update)(cancel_requested_at=asked, line_count=3)
+    clock = Region(Subject.job(job.pk), "status/partials/cancelling.html", "clock", "span")
+    socket = await open_socket(hub, alice, clock, badge(job))
+    await until(lambda: "1 min 2 s ago" in (socket.last("clock") or ""))
+    assert all("badge" not in frame for frame in socket.frames[1:])
+    await sync_to_async(Job.objects.advance)(job.pk, State.CANCELLED, attempt=1)
+    await until(lambda: "cancelled" in socket.last("badge"))
+    assert socket.last("clock").strip() == ""
+
+
+async def test_lines_that_a_killed_worker_has_shown_give_way_to_what_is_in_the_table(hub, alice, job):
+    await save_lines(job, 1, 2)
+    await sync_to_async(Job.objects.filter(pk=job.pk).update)(line_count=2)
+    socket = await open_socket(hub, alice, log_region(job))
+    channel.publish(event(job, 2, line_count=4, lines=lines(3, 4)))
+    await until(lambda: socket.log() == [f"line {n}" for n in range(1, 5)])
+    await sync_to_async(Job.objects.advance)(job.pk, State.CANCELLED, attempt=1)
+    await sync_to_async(add_postscript)(job.pk, 30, "line 5", leave=10)
+    await until(lambda: socket.log() == ["line 1", "line 2", "line 5"])
 
 
 async def test_repair_is_one_query_for_all_jobs(hub, alice, django_assert_num_queries):

@@ -36,6 +36,7 @@ ORDER = [
     "status.progress",
     "status.call_off",
     "status.jobs",
+    "status.stop",
     "status.broadcast",
     "status.sources",
     "status.regions",

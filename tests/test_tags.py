@@ -124,6 +124,9 @@ def test_a_context_without_request_is_told(job):
     [
         (None, "–"),
         (0.44, "0.4 s"),
+        (3.04, "3.0 s"),
+        (timedelta(seconds=3), "3 s"),
+        (0, "0 s"),
         (timedelta(seconds=48), "48 s"),
         (125, "2 min 5 s"),
         (timedelta(hours=2, minutes=5), "2 h 5 min"),

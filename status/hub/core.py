@@ -334,7 +334,7 @@ class Hub:
             if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
                 entry.forget_members()
                 self._mark(entry)
-            if entry.stale or (entry.tail_stale and entry.job is not None):
+            if entry.stale or entry.is_cancelling or (entry.tail_stale and entry.job is not None):
                 self._mark(entry)
         await self._finish_pages()
 

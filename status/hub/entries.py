@@ -51,6 +51,11 @@ class Entry:
             return False
         return self.job is None or (self.event is not None and self.event.is_terminal)
 
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether its job was asked to end and has not: the page says for how long, also when nothing is reported."""
+        return not self.is_over and self.event is not None and self.event.cancel_requested_at is not None
+
     def offer(self, event: JobEvent) -> bool:
         """Take `event` if it is newer; whether anything changed."""
         held = self.event

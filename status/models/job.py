@@ -184,6 +184,7 @@ class Job(models.Model):
             rate=self.rate,
             time_left_seconds=self.time_left_seconds,
             worker=self.worker,
+            stoppable=self.stoppable,
             started_at=self.started_at,
             finished_at=self.finished_at,
             next_at=self.next_at,
@@ -215,6 +216,14 @@ class Job(models.Model):
     def is_cancelling(self) -> bool:
         """Whether it was asked to end and has not yet."""
         return self.is_live and self.cancel_requested_at is not None
+
+    @property
+    def cancelling_for(self) -> timedelta | None:
+        """How long ago it was asked to end, in whole seconds; None unless it is cancelling."""
+        if not self.is_cancelling or self.cancel_requested_at is None:
+            return None
+        seconds = int((timezone.now() - self.cancel_requested_at).total_seconds())
+        return timedelta(seconds=max(seconds, 0))
 
     @property
     def tries(self) -> int:

@@ -35,6 +35,7 @@ FRESH: dict[str, Any] = {
     "error": "",
     "traceback": "",
     "worker": "",
+    "stoppable": False,
 }
 
 LIVE_FIELDS = (
@@ -48,6 +49,7 @@ LIVE_FIELDS = (
     "rate",
     "time_left_seconds",
     "worker",
+    "stoppable",
     "started_at",
     "finished_at",
     "next_at",

@@ -29,7 +29,7 @@ from status.models import FRESH, Job
 from status.outbox import ATTEMPT_HEADER, MEMBER_HEADER, Membership, as_json, json_of
 from status.progress import JobLogHandler
 from status.reporter import reporter
-from status.sources import children, pools, remote
+from status.sources import children, pools, remote, stopping
 from status.states import Failure, State
 from status.watch import Ending
 
@@ -106,6 +106,7 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
         member=Membership.from_wire(place) if place else None,
         worker=str(request.hostname or ""),
         eager=bool(request.is_eager),
+        stoppable=stopping.has_own_process() and not request.is_eager,
     )
     try:
         _claim(live, task)
@@ -153,6 +154,7 @@ def _claim(live: LiveJob, task: Any) -> None:
         "started_at": live.started_at,
         "heartbeat_at": live.started_at,
         "worker": live.worker,
+        "stoppable": live.stoppable,
         "queue": _queue_of(task.request),
         "next_at": None,
     }
@@ -183,9 +185,8 @@ def _claim(live: LiveJob, task: Any) -> None:
 
 
 def _begin(live: LiveJob, columns: dict[str, Any]) -> bool:
-    return Job.objects.advance(
-        live.id, State.RUNNING, attempt=live.attempt, seq=1, only_from=[State.QUEUED], **columns
-    )
+    columns = {"only_from": [State.QUEUED], **columns}
+    return Job.objects.advance(live.id, State.RUNNING, attempt=live.attempt, seq=1, **columns)
 
 
 def _may_follow(held: Job, attempt: int) -> bool:
@@ -257,11 +258,17 @@ def _on_failure(
         if isinstance(exception, remote.DeadlinePassed):
             call_off(live.id)
     elif failure == Failure.WORKER_LOST:
-        job = Job.objects.filter(pk=task_id).first()
-        if job is not None:
-            lose(job, _("The process that ran the job died: %s") % exception)
+        _on_lost_process(task_id, exception)
     elif failure == Failure.TIMEOUT:
         _end_from_outside(task_id, State.FAILED, failure=failure, **columns)
+
+
+def _on_lost_process(task_id: str, reason: Any) -> bool:
+    """A pool's process has died; whether it ran a job, which has ended by that or will be repeated."""
+    if stopping.finish(task_id):
+        return True
+    job = Job.objects.filter(pk=task_id).first()
+    return job is not None and lose(job, _("The process that ran the job died: %s") % reason)
 
 
 def _timeout_text(task: Any, exception: BaseException) -> str:
@@ -278,7 +285,13 @@ def _timeout_text(task: Any, exception: BaseException) -> str:
     return _("The job took longer than its time limit of %g s.") % limit
 
 
-def _on_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **kwargs: Any) -> None:
+def _on_revoked(
+    sender: Any, request: Any, terminated: bool, expired: bool, signum: Any = None, **kwargs: Any
+) -> None:
+    # Text: the pool found the process dead, after `stopping` had sent it a signal; for this task, or for the
+    # one before, which did not heed it. Who terminates a task by Celery's own revoke gives a number.
+    if terminated and isinstance(signum, str) and _on_lost_process(request.id, signum):
+        return
     if attempt_of(request) is None:
         return
     if expired:
@@ -308,7 +321,9 @@ def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> 
         # Where tasks are greenlets they end here, while the main greenlet says that they are revoked.
         _end_cancelled(live)
     elif state is None:
-        # Something that is no Exception ended the task: the worker was told to stop at once.
+        # Something that is no Exception ended the task: the worker, or this job, was told to stop at once.
+        if live.stoppable and _was_asked_to_end(live):
+            return reporter().leave(live)
         columns = {"error": _("The worker was stopped while it ran the job.")}
         reporter().end(live, Ending(state=State.FAILED, failure=Failure.WORKER_LOST, columns=columns))
     elif isinstance(retval, Ignore | Reject):
@@ -328,6 +343,15 @@ def _end(live: LiveJob, ending: Ending) -> None:
 def _end_cancelled(live: LiveJob) -> None:
     _end(live, Ending(state=State.CANCELLED))
     call_off(live.id)
+
+
+def _was_asked_to_end(live: LiveJob) -> bool:
+    """Whether somebody has cancelled it, perhaps so lately that the reporter does not know yet."""
+    try:
+        row = Job.objects.filter(pk=live.id, cancel_requested_at__isnull=False)
+        return live.cancel_requested_at is not None or row.exists()
+    except (DatabaseError, InterfaceError):
+        return False
 
 
 def _end_from_outside(task_id: str, state: str, **columns: Any) -> None:

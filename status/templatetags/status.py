@@ -189,7 +189,7 @@ def _is_over(region: Region, shown: Shown) -> bool:
 
 @register.filter
 def duration(value: timedelta | float | None) -> str:
-    """A duration in its two largest units: "2 h 5 min", "48 s", "0.4 s".
+    """A duration in its two largest units: "2 h 5 min", "48 s", "3 s", "0.4 s".
 
     >>> duration(timedelta(seconds=125))
     '2 min 5 s'
@@ -197,7 +197,7 @@ def duration(value: timedelta | float | None) -> str:
     if value is None:
         return "–"
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if seconds < 10:
+    if seconds < 10 and not seconds.is_integer():
         return _("%(seconds)s s") % {"seconds": number_format(round(seconds, 1), 1)}
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -47,6 +47,7 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     context = {
         "job": job,
         "may_act": access.may_act(request.user, job),
+        "may_stop": access.may_stop(request.user, job),
         "startable": _startable(request, job),
         "may_see_traceback": access.may_see_traceback(request.user),
     }

@@ -5,6 +5,7 @@ import io
 import re
 
 import pytest
+from django.contrib.auth.models import Permission
 from playwright.sync_api import expect
 
 from status.broadcast import broadcast
@@ -14,7 +15,7 @@ from status.states import State
 from tests import tasks
 from tests.browser.conftest import QUICK
 from tests.conftest import ended, reached
-from tests.processes import Web, wait_until
+from tests.processes import Web, start_worker, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -93,6 +94,65 @@ def test_cancels_a_running_job(worker, visit, alice, tmp_path):
     expect(button).to_be_hidden()
     expect(page.locator("#job-log")).to_contain_text("cleaning up")
     assert is_the_same_page(page)
+
+
+def test_stops_a_job_that_does_not_react(worker, visit, alice, tmp_path):
+    alice.user_permissions.add(Permission.objects.get(codename="stop_job"))
+    job = start(tasks.deaf.s(str(tmp_path / "never")).set(queue="later"), owner=alice, title="Deaf")
+    page = visit(f"/jobs/{job.pk}/", alice)
+    mark(page)
+    expect(badge(page, "queued")).to_be_visible()
+    # The page was made before it began; it is offered all the same.
+    later = start_worker(tmp_path / "log", "-c", "1", queues="later", name="later")
+    try:
+        cancel, stop = page.get_by_role("button", name="Cancel"), page.get_by_role("button", name="Stop now")
+        expect(badge(page, "running")).to_be_visible()
+        expect(stop).to_be_hidden()
+        cancel.focus()
+        page.keyboard.press("Enter")
+        expect(stop).to_be_visible()
+        expect(cancel).to_be_focused()
+        expect(cancel).to_have_accessible_name("Cancel (asked already)")
+        expect(page.locator("header", has=stop)).to_contain_text(
+            re.compile(r"since \d\d:\d\d:\d\d, [4-9] s ago")
+        )
+        questions = []
+        page.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
+        stop.click()
+        wait_until(lambda: page.wait_for_timeout(50) or questions, 10, "a question")
+        page.once("dialog", lambda dialog: dialog.accept())
+        stop.click()
+        expect(badge(page, "cancelled")).to_be_visible()
+        expect(page.locator("#job-log")).to_contain_text("Stopped at once by alice")
+        expect(stop).to_be_hidden()
+        expect(cancel).to_be_hidden()
+        expect(page.get_by_role("button", name="Retry")).to_be_visible()
+        assert is_the_same_page(page)
+        assert questions == ["Stop this job at once? What it is at stays unfinished."]
+    finally:
+        later.stop()
+
+
+def test_is_told_why_a_job_cannot_be_stopped(worker, visit, alice, tmp_path):
+    alice.user_permissions.add(Permission.objects.get(codename="stop_job"))
+    job = reached(start(tasks.deaf.s(str(tmp_path / "gate")), owner=alice), State.RUNNING)
+    page = visit(f"/jobs/{job.pk}/", alice)
+    page.get_by_role("button", name="Cancel").click()
+    Job.objects.filter(pk=job.pk).update(worker="gone@test")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Stop now").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    (tmp_path / "gate").touch()
+    ended(job)
+
+
+def test_stops_without_javascript(worker, visit, alice, tmp_path, quick_web):
+    alice.user_permissions.add(Permission.objects.get(codename="stop_job"))
+    job = reached(start(tasks.deaf.s(str(tmp_path / "never")), owner=alice), State.RUNNING)
+    page = visit(f"/jobs/{job.pk}/", alice, at=quick_web, java_script_enabled=False)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Stop now").click()
+    expect(badge(page, "cancelled")).to_be_visible()
 
 
 def test_sees_why_a_job_failed_and_staff_sees_where(worker, visit, alice, operator):
