@@ -291,8 +291,8 @@ def stubborn(gate, seen):
 
 
 @shared_task
-def tidy(seen, cleanup_path, handles):
-    """Reports nothing; leaves in order on SIGTERM, by Celery's handler or one of its own."""
+def tidy(seen, cleanup_path, handles=False, gate=None):
+    """Reports nothing; leaves in order on SIGTERM, by Celery's handler or one of its own, when `gate` is there."""
 
     def leave(number, frame):
         raise SystemExit(0)
@@ -304,6 +304,8 @@ def tidy(seen, cleanup_path, handles):
         wait_for_file(f"{seen}.never")
     finally:
         log("cleaning up")
+        if gate:
+            wait_for_file(gate)
         Path(cleanup_path).touch()
 
 

@@ -246,9 +246,9 @@ async def test_a_lost_message_is_repaired_from_the_rows(hub, alice, job, setting
 async def test_how_long_a_silent_job_has_been_cancelling_goes_on(hub, alice, job, settings):
     settings.STATUS = {"REPAIR_SECONDS": 0.2}
     asked = timezone.now() - timedelta(minutes=1)
-    await sync_to_async(Job.objects.filter(pk=job.pk).update)(cancel_requested_at=asked, line_count=3)
+    await sync_to_async(Job.objects.filter(pk=job.pk).update)(cancel_requested_at=asked)
     clock = Region(Subject.job(job.pk), "status/partials/cancelling.html", "clock", "span")
-    socket = await open_socket(hub, alice, clock, badge(job))
+    socket = await open_socket(hub, alice, clock, badge(job), log_region(job))
     await until(lambda: "1 min 2 s ago" in (socket.last("clock") or ""))
     assert all("badge" not in frame for frame in socket.frames[1:])
     await sync_to_async(Job.objects.advance)(job.pk, State.CANCELLED, attempt=1)

@@ -17,6 +17,9 @@ from status.stop import NotStopped
 from tests import tasks
 from tests.processes import free_port
 
+NO_PROCESS = 2**22 + 1
+"""More than any process id in Linux."""
+
 
 @pytest.fixture
 def running(alice):
@@ -112,6 +115,88 @@ def test_a_pool_that_hands_out_tasks_in_advance_is_left_alone(db):
     """Celery's blocking pool, of transports without an event loop: who takes which task is up to the processes."""
     consumer = SimpleNamespace(pool=SimpleNamespace(_pool=object()), timer=None)
     assert stopping.obey(SimpleNamespace(consumer=consumer), "x", 1, "") == {"error": "pool"}
+
+
+class Request:
+    """As Celery's, of an execution in the pool."""
+
+    def __init__(self, job_id, time_start, **headers):
+        self.id, self.time_start, self.request_dict = job_id, time_start, headers
+
+
+def test_of_all_executions_of_a_job_the_right_one_is_taken(monkeypatch):
+    unnumbered, stale, second = Request("a", 1.0), Request("a", 2.0, status_attempt=1), Request("a", 3.0)
+    third, other = Request("a", 4.0, status_attempt=3), Request("b", 5.0, status_attempt=1)
+    active = {unnumbered, stale, second, third, other}
+    monkeypatch.setattr("celery.worker.state.active_requests", active)
+    assert stopping._request_of("a", 3) is third
+    assert stopping._request_of("a", 2) is stale
+    active.remove(stale)
+    assert stopping._request_of("a", 2) is second
+    assert stopping._request_of("c", 1) is None
+
+
+@pytest.fixture
+def worker_state(monkeypatch, transactional_db):
+    """A worker with a prefork pool, as the command sees it, and what becomes of its processes."""
+    killed, timers = [], []
+    monkeypatch.setattr(stopping, "_stops", {})
+    monkeypatch.setattr(stopping, "_hands_out_singly", lambda pool: True)
+    pool = SimpleNamespace(terminate_job=lambda pid, number: killed.append((pid, number.name)))
+    timer = SimpleNamespace(call_after=lambda seconds, act, args: timers.append((act, args)))
+    consumer = SimpleNamespace(pool=pool, timer=timer)
+    return SimpleNamespace(consumer=consumer, hostname="nobody@test", killed=killed, timers=timers)
+
+
+def begun(job, monkeypatch, **headers):
+    """Celery's request of the job, under way in a process which is not there any more."""
+    request = Request(str(job.pk), 1.0, **headers)
+    request.worker_pid = NO_PROCESS
+    monkeypatch.setattr("celery.worker.state.active_requests", {request})
+    return request
+
+
+def test_one_who_presses_again_after_the_timer_was_lost_gets_it_killed(running, monkeypatch, worker_state):
+    job = running(cancel_requested_at=timezone.now())
+    begun(job, monkeypatch, status_attempt=1)
+    for _ in range(3):
+        assert stopping.obey(worker_state, str(job.pk), 1, "") == {"ok": "stopping"}
+    assert worker_state.killed == [(NO_PROCESS, "SIGTERM")]
+    stopping._stops[str(job.pk)].told_at -= stopping.GRACE_SECONDS
+    stopping.obey(worker_state, str(job.pk), 1, "")
+    assert worker_state.killed[1:] == [(NO_PROCESS, "SIGKILL")]
+
+
+def test_a_message_that_goes_back_to_the_broker_ends_the_job_all_the_same(running, monkeypatch, worker_state):
+    job = running(cancel_requested_at=timezone.now())
+    begun(job, monkeypatch, status_attempt=1)
+    stopping.obey(worker_state, str(job.pk), 1, "")
+    monkeypatch.setattr("celery.worker.state.active_requests", set())
+    [(act, args)] = worker_state.timers
+    act(*args)
+    job.refresh_from_db()
+    assert job.state == State.CANCELLED
+    assert job.lines.get().text == "Stopped at once"
+
+
+def test_the_loss_of_a_later_attempt_is_not_taken_for_the_stop(running, monkeypatch, worker_state):
+    job = running(cancel_requested_at=timezone.now())
+    begun(job, monkeypatch, status_attempt=1)
+    stopping.obey(worker_state, str(job.pk), 1, "")
+    Job.objects.filter(pk=job.pk).update(attempt=2, cancel_requested_at=None)
+    assert not stopping.finish(str(job.pk))
+    assert not stopping.finish(str(job.pk))
+    assert lifecycle._on_lost_process(str(job.pk), "signal 9")
+    job.refresh_from_db()
+    assert (job.state, job.failure) == (State.FAILED, Failure.WORKER_LOST)
+
+
+def test_only_what_was_asked_to_end_and_runs_here_is_touched(running, monkeypatch, worker_state):
+    for fields in ({}, {"worker": "other@test"}, {"state": State.WAITING}, {"attempt": 2}):
+        job = running(**{"cancel_requested_at": timezone.now()} | fields if fields else {})
+        begun(job, monkeypatch, status_attempt=1)
+        assert stopping.obey(worker_state, str(job.pk), 1, "") == {"error": "moved"}
+    assert worker_state.killed == []
 
 
 def test_this_process_is_nobodys_pool():

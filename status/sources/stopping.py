@@ -165,9 +165,15 @@ def finish(task_id: str) -> bool:
         Whether somebody had stopped it.
     """
     stop = _stops.get(task_id)
-    if stop is not None:
-        _end_when_gone(stop)
-    return stop is not None
+    if stop is None:
+        return False
+    close_old_connections()
+    if not Job.objects.filter(pk=stop.job_id, attempt=stop.attempt).exists():
+        # That one has ended by itself; this is an attempt after it.
+        del _stops[task_id]
+        return False
+    _end_when_gone(stop)
+    return True
 
 
 def _end_when_gone(stop: Stop) -> None:
