@@ -58,6 +58,8 @@ class Watch:
     whole_speed: Speed = field(default_factory=Speed)
     lock: threads.Lock = field(default_factory=threads.Lock)
     """Held while lines and sequence numbers are handed out: a job may end while it is being reported."""
+    ended: bool = False
+    """Its end is written; what was seen of it before must not be published as something newer."""
 
     def snapshot(self, now: float) -> JobEvent:
         """The live fields with rate and time left."""
@@ -195,7 +197,8 @@ class Reporter:
         watch.published_at = now
         watch.pace.take(now, pause)
         with watch.lock:
-            self._send(watch, event)
+            if not watch.ended:
+                self._send(watch, event)
         if watch.pace.wait(now, pause) == 0:
             live.attention = True
         return pause
@@ -232,7 +235,7 @@ class Reporter:
         """As `_save`; a row that cannot be written must not cost the others their lease."""
         try:
             with watch.lock:
-                if not watch.live.fenced:
+                if not watch.live.fenced and not watch.ended:
                     self._save(watch, now)
         except (DatabaseError, InterfaceError) as error:
             if not isinstance(error, DataError | IntegrityError):
@@ -305,6 +308,7 @@ class Reporter:
             logger.warning("Job %s: its end (%s) is not written yet: %r", live.id, ending.state, error)
             connection.close()
             return False
+        watch.ended = True
         if won:
             channel.publish(event)
         else:
