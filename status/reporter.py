@@ -184,7 +184,8 @@ class Reporter:
         watch.published_at = now
         watch.pace.take(now, pause)
         with watch.lock:
-            self._send(watch, event)
+            if not watch.ended:
+                self._send(watch, event)
         if watch.pace.wait(now, pause) == 0:
             live.attention = True
         return pause
@@ -222,7 +223,7 @@ class Reporter:
         """As `_save`; a row that cannot be written must not cost the others their lease."""
         try:
             with watch.lock:
-                if not watch.live.fenced:
+                if not watch.live.fenced and not watch.ended:
                     self._save(watch, now)
         except (DatabaseError, InterfaceError) as error:
             if not isinstance(error, DataError | IntegrityError):
@@ -295,6 +296,7 @@ class Reporter:
             logger.warning("Job %s: its end (%s) is not written yet: %r", live.id, ending.state, error)
             connection.close()
             return False
+        watch.ended = True
         if won:
             channel.publish(event)
         else:

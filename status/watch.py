@@ -27,6 +27,8 @@ class Watch:
     whole_speed: Speed = field(default_factory=Speed)
     lock: threads.Lock = field(default_factory=threads.Lock)
     """Held while lines and sequence numbers are handed out: a job may end while it is being reported."""
+    ended: bool = False
+    """Its end is written; what was seen of it before must not be published as something newer."""
 
     def snapshot(self, now: float) -> JobEvent:
         """The live fields with rate and time left."""

@@ -14,7 +14,7 @@ from status.progress import JobCancelled, log, plan, step, track
 from status.reporter import Reporter
 from status.speed import Speed
 from status.states import State
-from status.watch import Ending
+from status.watch import Ending, Watch
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -199,6 +199,23 @@ def test_an_ending_is_written_before_it_is_published(running, monkeypatch):
     monkeypatch.setattr(channel, "publish", look)
     own.end(live, Ending(state=State.SUCCEEDED))
     assert (State.SUCCEEDED, State.SUCCEEDED) in seen
+
+
+def test_what_was_seen_before_the_end_is_not_published_after_it(published, monkeypatch):
+    """The task's thread ends the job between the reporter's look at it and what it would publish."""
+    own = Reporter()
+    job = Job.objects.create(task="t", title="T", state=State.RUNNING)
+    live, look = LiveJob(job.pk, eager=True), Watch.snapshot
+    own.begin(live)
+
+    def ends_meanwhile(watch, now):
+        seen = look(watch, now)
+        own.end(live, Ending(state=State.SUCCEEDED))
+        return seen
+
+    monkeypatch.setattr(Watch, "snapshot", ends_meanwhile)
+    own._publish(own._watches[live.id, live.attempt], time.monotonic())
+    assert [event.state for event in published] == [State.SUCCEEDED]
 
 
 def test_success_ends_the_steps_and_failure_leaves_them(running):

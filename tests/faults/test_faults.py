@@ -34,9 +34,10 @@ def progress_of(job):
     return job.step_list[-1].current if job.step_list else 0
 
 
-def test_redis_is_restarted_under_a_running_job(alice, open_page, tmp_path):
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_redis_is_restarted_under_a_running_job(alice, open_page, tmp_path, pool):
     with Valkey(tmp_path / "valkey", persistent=True) as valkey:
-        worker = start_worker(tmp_path / "worker", "-c", "1", name="redis", REDIS_URL=valkey.url)
+        worker = start_worker(tmp_path / "worker", "-P", pool, "-c", "1", name="redis", REDIS_URL=valkey.url)
         web = Web(tmp_path / "web", REDIS_URL=valkey.url)
         try:
             gate = tmp_path / "gate"

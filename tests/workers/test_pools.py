@@ -65,9 +65,11 @@ def listening(*groups):
     thread = threading.Thread(target=run)
     thread.start()
     assert listens.wait(10)
-    yield events
-    loop.call_soon_threadsafe(task.cancel)
-    thread.join()
+    try:
+        yield events
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
 
 
 def test_of_a_burst_nothing_is_lost(green, open_page, alice, tmp_path):

@@ -142,7 +142,6 @@ def test_more_jobs_wait_than_there_are_workers(farm, poller):
     assert last.state == State.SUCCEEDED
 
 
-@in_both_pools
 def test_a_flaky_farm_is_told_and_does_not_stop_it(farm, poller):
     job = polled_to_the_end(watch(submit(frames=60, behaviour="flaky")))
     assert job.state == State.SUCCEEDED
@@ -180,7 +179,6 @@ def test_a_farm_that_is_down_and_comes_back(poller, farm, tmp_path, settings):
     assert late.output().count("2 frames") == 1
 
 
-@in_both_pools
 def test_the_deadline_ends_it_and_cancels_the_render(farm, poller):
     render = submit(frames=500)
     job = polled_to_the_end(watch(render, deadline=1))
@@ -301,7 +299,6 @@ def test_a_worker_that_is_killed_within_a_poll_is_replaced(farm, own_worker, set
     assert (job.state, job.tries, job.worker) == (State.SUCCEEDED, 2, "second@test")
 
 
-@in_both_pools
 def test_without_a_job_it_is_a_retry(farm, poller, tmp_path):
     path = tmp_path / "polls"
     tasks.count_polls.apply_async([str(path), 5], queue="poll")
