@@ -49,6 +49,7 @@ class LiveJob:
         "loose",
         "polls",
         "refused",
+        "sent_next",
         "seq",
         "stack",
         "started_at",
@@ -77,6 +78,8 @@ class LiveJob:
         """Another attempt, or an ending, has overtaken this one."""
         self.refused = False
         """It may not run at all: the job ended before it began."""
+        self.sent_next = False
+        """It has sent a message under its own id: that of the next attempt."""
         self.eager = eager
         self.steps: list[Step] = []
         self.stack: list[Step] = []

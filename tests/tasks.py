@@ -199,3 +199,23 @@ def count_polls(self, path, times, poll=1, after=0.1):
     append.run(path)
     if poll < times:
         raise poll_again(self, after=after, kwargs={"poll": poll + 1})
+
+
+@shared_task(bind=True)
+def replace_yourself(self, path):
+    log("before")
+    raise self.replace(append_and_say.si(path))
+
+
+@shared_task
+def append_and_say(path):
+    append.run(path)
+    log("instead")
+    return "replaced"
+
+
+@shared_task(bind=True, autoretry_for=(Exception,), retry_kwargs={"countdown": 0, "max_retries": 3})
+def impatient(self, path, deadline):
+    """Polls until its deadline; what Celery retries is appended to the path."""
+    append.run(path)
+    raise poll_again(self, after=0.1, deadline=deadline, on_cancel=touch.si(f"{path}.cancelled"))

@@ -99,17 +99,14 @@ def _on_publish(headers: dict[str, Any] | None = None, **kwargs: Any) -> None:
     live = current_job()
     if live is not None and headers is not None and headers.get("id") == str(live.id):
         headers[ATTEMPT_HEADER] = live.attempt + 1
+        live.sent_next = True
 
 
 def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
     request = task.request
-    try:
-        attempt = attempt_of(request) or _adopted(task)
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("Task %s[%s] should be a job, but no row can be made: %r", task.name, task_id, error)
-        attempt = None
+    set_current(None)
+    attempt = attempt_of(request) or _adopted(task, request)
     if attempt is None:
-        set_current(None)
         return
     live = LiveJob(
         UUID(task_id),
@@ -126,11 +123,22 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
         reporter().begin(live)
 
 
-def _adopted(task: Any) -> int | None:
-    """Make a job of a run that `STATUS["TRACK"]` asks for; returns its attempt, None if it does not."""
+def _adopted(task: Any, request: Any) -> int | None:
+    """Make a job of a run that `STATUS["TRACK"]` asks for.
+
+    Returns its attempt; None for any other run, and for one of which no row can be made.
+    """
     if not any(fnmatchcase(task.name, pattern) for pattern in conf.current().track):
         return None
-    request = task.request
+    try:
+        return _adopt(task, request)
+    except (DatabaseError, InterfaceError, TypeError, ValueError) as error:
+        # Its arguments are not JSON, or its id is no UUID.
+        logger.warning("Task %s[%s] runs, but is no job: %r", task.name, request.id, error)
+        return None
+
+
+def _adopt(task: Any, request: Any) -> int:
     schedule = str(getattr(request, "periodic_task_name", None) or "")
     signature = task.signature(request.args, request.kwargs, queue=_queue_of(request))
     job, _made = Job.objects.get_or_create(
@@ -193,7 +201,7 @@ def _claim(live: LiveJob, task: Any) -> None:
 
 def _may_follow(held: Job, attempt: int) -> bool:
     """Whether a message for `attempt` may begin the attempt after the one that `held` is in."""
-    if held.is_cancelling:
+    if held.is_cancelling and not (held.state == State.RUNNING and attempt <= held.attempt):
         # It was asked to stop and has sent its retry before it could hear of that.
         Job.objects.advance(held.pk, State.CANCELLED, attempt=held.attempt)
         call_off(held.pk)
@@ -272,14 +280,25 @@ def _timeout_text(task: Any, exception: BaseException) -> str:
 
 
 def _on_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **kwargs: Any) -> None:
-    if attempt_of(request) is None:
+    attempt = attempt_of(request) or _adopted(sender, request)
+    if attempt is None:
         return
     if expired:
-        error = _("The job expired before a worker could begin it.")
-        _end_from_outside(request.id, State.FAILED, failure=Failure.TIMEOUT, error=error)
+        _expire(request.id, attempt)
     else:
         _end_from_outside(request.id, State.CANCELLED)
         call_off(UUID(request.id))
+
+
+def _expire(task_id: str, attempt: int) -> None:
+    """A message was too old to begin `attempt`; one that came twice says nothing about what has begun."""
+    for job in Job.objects.filter(pk=task_id, state__in=[State.QUEUED, State.WAITING]):
+        # What a task has put back comes under its own attempt again, and at no certain time.
+        is_own = attempt == job.attempt and (job.state == State.QUEUED or job.next_at is None)
+        if is_own or (job.state == State.WAITING and attempt == job.attempt + 1):
+            error = _("The job expired before a worker could begin it.")
+            columns = {"failure": Failure.TIMEOUT, "error": error, "only_from": [job.state]}
+            _end_from_outside(task_id, State.FAILED, **columns)
 
 
 def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> None:
@@ -294,6 +313,12 @@ def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> 
         _end_cancelled(live)
     elif isinstance(retval, Reject) and getattr(retval, "requeue", False):
         reporter().end(live, Ending(state=State.WAITING))
+    elif isinstance(retval, Ignore) and live.sent_next:
+        # `self.replace(other.s())` has sent another task under its id.
+        if live.cancel_requested_at is not None:
+            _end_cancelled(live)
+        else:
+            reporter().end(live, Ending(state=State.WAITING, next_at=timezone.now()))
     elif state is None:
         # Something that is no Exception ended the task: the worker was told to stop at once.
         columns = {"error": _("The worker was stopped while it ran the job.")}

@@ -18,7 +18,7 @@ from status.files import Deleted
 from status.models import Attachment, Job, LogLine
 from status.models.queries import JobQuerySet
 from status.sources.timetable import every
-from status.states import TERMINAL
+from status.states import TERMINAL, State
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,10 @@ def _is_number(value: Any, types: tuple[type, ...]) -> bool:
 
 def _ended() -> JobQuerySet:
     """The jobs that may go. What else keeps a job is a condition here: rows are chosen and locked through it."""
-    return Job.objects.filter(state__in=sorted(TERMINAL), finished_at__isnull=False, parent=None)
+    # The cancel of its remote work is still to be sent; a job that did not end so keeps an `on_cancel` for good.
+    owed = Q(state=State.CANCELLED, on_cancel__isnull=False)
+    ended = Job.objects.filter(state__in=sorted(TERMINAL), finished_at__isnull=False, parent=None)
+    return ended.exclude(owed)
 
 
 def _limit(days: float | None, keep: int | None) -> Place | None:
