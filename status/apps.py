@@ -14,7 +14,7 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import checks, logout
-        from status.sources import lifecycle, prune, remote, sweep
+        from status.sources import lifecycle, missed, prune, remote, sweep
 
         checks.connect()
         logout.connect()
@@ -22,3 +22,4 @@ class StatusConfig(AppConfig):
         sweep.connect()
         remote.connect()
         prune.connect()
+        missed.connect()

@@ -15,6 +15,7 @@ def connect() -> None:
     register(check_settings, Tags.compatibility)
     register(check_channel_layer, Tags.compatibility)
     register(check_retention, Tags.compatibility)
+    register(check_middleware, Tags.compatibility)
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -52,3 +53,12 @@ def check_retention(**kwargs: Any) -> list[CheckMessage]:
         hint = "Set KEEP_DAYS and KEEP_JOBS in STATUS; until then nothing is pruned."
         return [Error(str(error), hint=hint, id="status.E003")]
     return []
+
+
+def check_middleware(**kwargs: Any) -> list[CheckMessage]:
+    """Views can tell htmx's requests from the browser's own."""
+    if any(path.endswith("HtmxMiddleware") for path in getattr(settings, "MIDDLEWARE", None) or ()):
+        return []
+    hint = 'Add "django_htmx.middleware.HtmxMiddleware" to MIDDLEWARE.'
+    text = "Without HtmxMiddleware, forms are answered with whole pages where a part would do."
+    return [checks.Warning(text, hint=hint, id="status.W002")]

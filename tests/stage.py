@@ -27,8 +27,10 @@ from status.call_off import HEADER as CALLS_OFF
 from status.events import JobEvent
 from status.jobs import ATTEMPT_HEADER
 from status.live import JobCancelled, LiveJob, current_job, set_current
+from status.models import Job
 from status.progress import log
 from status.reporter import Reporter
+from status.sources.remote import POLL_HEADER
 
 
 @dataclass(eq=False)
@@ -53,6 +55,10 @@ class Message:
         return CALLS_OFF in self.headers
 
     @property
+    def is_poll(self) -> bool:
+        return POLL_HEADER in self.headers
+
+    @property
     def is_expired(self) -> bool:
         expires = self.headers.get("expires")
         return expires is not None and datetime.fromisoformat(expires) < timezone.now()
@@ -75,6 +81,7 @@ class Run:
     """It does not reach the database."""
     texts: list[str] = field(default_factory=list)
     live: LiveJob | None = None
+    seconds: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.reporter = Still()
@@ -141,13 +148,15 @@ class Run:
         """What the reporter does ten times a second."""
         with self.inside():
             for watch in self.reporter._watches.values():
-                self.reporter._publish(watch, time.monotonic() + 1000)
+                self.seconds += 1
+                self.reporter._publish(watch, self.seconds)
 
     def checkpoint(self) -> None:
         """What the reporter does once a second."""
         with self.inside():
             watches = list(self.reporter._watches.values())
-            self.reporter._checkpoint(watches, time.monotonic())
+            self.seconds += 1
+            self.reporter._checkpoint(watches, self.seconds)
             if self.reporter._late:
                 self.reporter._write_late()
 
@@ -204,12 +213,14 @@ class Stage:
     events: list[JobEvent] = field(default_factory=list)
     is_down: bool = False
     """The broker."""
-    passed: timedelta = timedelta()
+    at: datetime = field(default_factory=timezone.now)
+    """The time, which passes as the test says and a little whenever somebody looks."""
 
     def install(self, monkeypatch: Any) -> None:
         """Stand where the broker, the channel layer and the clock stood."""
-        now = timezone.now
-        monkeypatch.setattr(timezone, "now", lambda: now() + self.passed)
+        monkeypatch.setattr(timezone, "now", self.now)
+        monkeypatch.setattr(Job._meta.get_field("created_at"), "_get_default", self.now)
+        monkeypatch.setattr(current_app._get_current_object(), "now", self.now)
         monkeypatch.setattr(channel, "publish", self._take_events)
         monkeypatch.setattr("kombu.messaging.Producer.publish", self._take)
 
@@ -222,9 +233,14 @@ class Stage:
         args, kwargs, embed = json.loads(dumps(body))
         self.messages.append(Message(json.loads(dumps(headers)), args, kwargs, embed))
 
+    def now(self) -> datetime:
+        """As `timezone.now`."""
+        self.at += timedelta(microseconds=1)
+        return self.at
+
     def wait(self, seconds: float) -> None:
         """Let time pass."""
-        self.passed += timedelta(seconds=seconds)
+        self.at += timedelta(seconds=seconds)
 
     def deliver(self, message: Message) -> Run | None:
         """A worker gets `message`; returns the execution if there is one."""
@@ -238,5 +254,3 @@ class Stage:
                 run._send(signals.task_revoked, request=request, terminated=False, signum=None, expired=True)
             return None
         return run if run.begin() else None
-
-

@@ -31,5 +31,10 @@ def test_the_in_memory_layer_is_warned_of(settings):
     assert [p.id for p in run_checks() if p.id and p.id.startswith("status")] == ["status.W001"]
 
 
+def test_a_missing_middleware_is_warned_of(settings):
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "htmx" not in name]
+    assert [p.id for p in run_checks() if p.id and p.id.startswith("status")] == ["status.W002"]
+
+
 def test_the_project_has_no_complaints():
     assert [p for p in run_checks() if p.id and p.id.startswith("status")] == []

@@ -333,6 +333,9 @@ def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> 
 
 
 def _end(live: LiveJob, ending: Ending) -> None:
+    if live.fenced and live.cancel_requested_at is None and ending.state != State.SUCCEEDED:
+        # It was stopped because its worker was taken for lost; the job may be waiting for its repetition.
+        ending = Ending(state=State.WAITING)
     if reporter().reports(live):
         reporter().end(live, ending)
 
