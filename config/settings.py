@@ -167,7 +167,7 @@ CELERY_BEAT_SCHEDULE = {
     "site-status": {
         "task": "demo.site_status.broadcast_site_status",
         "schedule": 5.0,
-        "options": {"expires": 10},
+        "options": {"expire_seconds": 10},
     },
 }
 

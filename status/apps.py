@@ -14,7 +14,7 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import checks, logout
-        from status.sources import bodies, lifecycle, pools, prune, remote, stopping, sweep
+        from status.sources import bodies, lifecycle, missed, pools, prune, remote, stopping, sweep
 
         checks.connect()
         logout.connect()
@@ -25,3 +25,4 @@ class StatusConfig(AppConfig):
         remote.connect()
         stopping.connect()
         prune.connect()
+        missed.connect()

@@ -8,7 +8,7 @@ from uuid import UUID
 from celery import current_app
 from celery.canvas import Signature
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 from django.utils import timezone
 from kombu.utils.json import dumps, loads
 
@@ -72,11 +72,14 @@ def add_postscript(job_id: UUID, level: int, text: str, *, leave: int = 0) -> No
     Example:
         >>> add_postscript(job.pk, logging.INFO, "The remote work was cancelled")
     """
-    numbers = {"seq": F("seq") + 1, "line_count": F("line_count") + 1 + leave}
     with transaction.atomic():
-        if not Job.objects.filter(pk=job_id).update(**numbers):
+        if not Job.objects.filter(pk=job_id).update(seq=F("seq") + 1):
             return
         event = Job.objects.events([job_id])[0]
+        # A worker that was overtaken may have written lines of which the row was not told.
+        last = LogLine.objects.filter(job=job_id, attempt=event.tries).aggregate(last=Max("number"))["last"]
+        event = replace(event, line_count=max(event.line_count, last or 0) + 1 + leave)
+        Job.objects.filter(pk=job_id).update(line_count=event.line_count)
         line = Line(
             number=event.line_count, attempt=event.tries, at=timezone.now(), level=level, text=text[:2000]
         )

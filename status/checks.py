@@ -17,6 +17,7 @@ def connect() -> None:
     register(check_channel_layer, Tags.compatibility)
     register(check_retention, Tags.compatibility)
     register(check_worker_pool, Tags.compatibility)
+    register(check_middleware, Tags.compatibility)
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -63,3 +64,12 @@ def check_worker_pool(**kwargs: Any) -> list[CheckMessage]:
         return []
     hint = f"Take it out of the settings, and start the worker with -P {pool}. It says then what else it cannot do."
     return [checks.Warning(f"The setting worker_pool is {pool!r}.", hint=hint, id="status.W002")]
+
+
+def check_middleware(**kwargs: Any) -> list[CheckMessage]:
+    """Views can tell htmx's requests from the browser's own."""
+    if any(path.endswith("HtmxMiddleware") for path in getattr(settings, "MIDDLEWARE", None) or ()):
+        return []
+    hint = 'Add "django_htmx.middleware.HtmxMiddleware" to MIDDLEWARE.'
+    text = "Without HtmxMiddleware, forms are answered with whole pages where a part would do."
+    return [checks.Warning(text, hint=hint, id="status.W003")]

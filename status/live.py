@@ -52,6 +52,7 @@ class LiveJob:
         "member",
         "polls",
         "refused",
+        "sent_next",
         "seq",
         "stack",
         "started_at",
@@ -74,8 +75,7 @@ class LiveJob:
     ) -> None:
         self.id = job_id
         self.attempt = attempt
-        self.polls = 0
-        self.seq = 0
+        self.polls = self.seq = 0
         self.worker = worker
         self.started_at: datetime = timezone.now()
         self.cancel_requested_at: datetime | None = None
@@ -85,16 +85,16 @@ class LiveJob:
         """It may not run at all: the job ended before it began."""
         self.eager, self.stoppable = eager, stoppable
         self.member = member
-        # The task's own code runs now, and not Celery's before or after it.
         self.in_body = False
+        """The task's own code runs now, and not Celery's before or after it."""
+        self.sent_next = False
+        """It has sent a message under its own id: that of the next attempt."""
         self.steps: list[Step] = []
         self.stack: list[Step] = []
         self.loose: Step | None = None
         self.explicit = False
         self.lines: deque[Line] = deque()
-        self.line_count = 0
-        self.dropped = 0
-        self.file_count = 0
+        self.line_count = self.dropped = self.file_count = 0
         self.wake = wake
         # The one flag that the hot path looks at: somebody wants to be told, or has something to tell.
         self.attention = False

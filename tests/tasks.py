@@ -315,3 +315,23 @@ def deaf_until(gate, runs):
     with open(runs, "a") as file:
         file.write(f"{os.getpid()}\n")
     wait_for_file(gate)
+
+
+@shared_task(bind=True)
+def replace_yourself(self, path):
+    log("before")
+    raise self.replace(append_and_say.si(path))
+
+
+@shared_task
+def append_and_say(path):
+    append.run(path)
+    log("instead")
+    return "replaced"
+
+
+@shared_task(bind=True, autoretry_for=(Exception,), retry_kwargs={"countdown": 0, "max_retries": 3})
+def impatient(self, path, deadline):
+    """Polls until its deadline; what Celery retries is appended to the path."""
+    append.run(path)
+    raise poll_again(self, after=0.1, deadline=deadline, on_cancel=touch.si(f"{path}.cancelled"))

@@ -39,5 +39,10 @@ def test_a_pool_of_greenlets_chosen_by_a_setting_is_warned_of(monkeypatch):
     assert "-P gevent" in problem.hint
 
 
+def test_a_missing_middleware_is_warned_of(settings):
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "htmx" not in name]
+    assert [p.id for p in run_checks() if p.id and p.id.startswith("status")] == ["status.W003"]
+
+
 def test_the_project_has_no_complaints():
     assert [p for p in run_checks() if p.id and p.id.startswith("status")] == []

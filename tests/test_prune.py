@@ -86,6 +86,18 @@ def test_ended_jobs_go_by_age_with_their_lines_and_files(media):
     assert run(days=30) == Pruned()
 
 
+def test_a_job_whose_remote_work_is_still_to_be_cancelled_stays():
+    owed = make(40, State.CANCELLED, on_cancel={"task": "t"})
+    # What ended otherwise keeps its `on_cancel`, which nobody sends any more.
+    make(40, State.SUCCEEDED, on_cancel={"task": "t"})
+    make(40, State.CANCELLED)
+    make(1)
+    assert run(days=30, keep=1).jobs == 2
+    assert Job.objects.filter(pk=owed.pk).exists()
+    Job.objects.update(on_cancel=None)
+    assert run(keep=1).jobs == 1
+
+
 def test_ended_jobs_go_by_number():
     ages = [make(days) for days in (3, 1, 5, 2, 4)]
     assert run(keep=2).jobs == 3

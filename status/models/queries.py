@@ -102,7 +102,8 @@ class JobQuerySet(models.QuerySet["Job"]):
             True
         """
         newer = Q(attempt__lt=attempt) | Q(attempt=attempt, state__in=below(state))
-        if seq is not None:
+        # Only reports follow each other in one state. Who says late that a job waits may have been declared lost.
+        if seq is not None and state != State.WAITING:
             newer |= Q(attempt=attempt, state=state, seq__lt=seq)
         changed = self.filter(newer, pk=job_id, state__in=sorted(only_from or LIVE))
         if state in TERMINAL:

@@ -8,7 +8,6 @@ import json
 import logging
 import traceback as tracebacks
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any
 from uuid import UUID
 
@@ -21,15 +20,14 @@ from django.utils.translation import gettext as _
 
 from status import channel, clean, conf
 from status.call_off import call_off
-from status.canvas import title_of
-from status.events import ListEvent
 from status.jobs import lose, tell_parent
 from status.live import JobCancelled, LiveJob, current_job, set_current
-from status.models import FRESH, Job
-from status.outbox import ATTEMPT_HEADER, MEMBER_HEADER, Membership, as_json, json_of
+from status.models import Job
+from status.outbox import ATTEMPT_HEADER, MEMBER_HEADER, Membership, json_of
 from status.progress import JobLogHandler
 from status.reporter import reporter
 from status.sources import children, pools, remote, stopping
+from status.sources.claim import adopted, attempt_of, claim, header, most_attempts
 from status.states import Failure, State
 from status.watch import Ending
 
@@ -63,17 +61,6 @@ def _listen_to_loggers(**kwargs: Any) -> None:
             target.addHandler(JobLogHandler())
 
 
-def attempt_of(request: Any) -> int | None:
-    """The attempt that a message asks for; None when the run is no job."""
-    attempt: int | None = _header(request, ATTEMPT_HEADER)
-    return attempt
-
-
-def _header(request: Any, name: str) -> Any:
-    value = getattr(request, name, None)
-    return (getattr(request, "headers", None) or {}).get(name) if value is None else value
-
-
 def _on_publish(
     headers: dict[str, Any] | None = None, body: Any = None, routing_key: str = "", **kwargs: Any
 ) -> None:
@@ -87,19 +74,16 @@ def _on_publish(
     headers[ATTEMPT_HEADER] = live.attempt + 1
     if live.member is not None:
         headers[MEMBER_HEADER] = live.member.to_wire()
+    live.sent_next = True
 
 
 def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
     request = task.request
-    try:
-        attempt = attempt_of(request) or _adopted(task)
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("Task %s[%s] should be a job, but no row can be made: %r", task.name, task_id, error)
-        attempt = None
+    set_current(None)
+    attempt = attempt_of(request) or adopted(task, request)
     if attempt is None:
-        set_current(None)
         return
-    place = _header(request, MEMBER_HEADER)
+    place = header(request, MEMBER_HEADER)
     live = LiveJob(
         UUID(task_id),
         attempt=attempt,
@@ -109,105 +93,12 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
         stoppable=stopping.has_own_process() and not request.is_eager,
     )
     try:
-        _claim(live, task)
+        claim(live, task)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("Job %s begins although its row cannot be read: %r", task_id, error)
     set_current(live)
     if not live.refused:
         reporter().begin(live)
-
-
-def _adopted(task: Any) -> int | None:
-    """Make a job of a run that `STATUS["TRACK"]` asks for; returns its attempt, None if it does not."""
-    if not any(fnmatchcase(task.name, pattern) for pattern in conf.current().track):
-        return None
-    request = task.request
-    schedule = str(getattr(request, "periodic_task_name", None) or "")
-    signature = task.signature(request.args, request.kwargs, queue=_queue_of(request))
-    job, _made = Job.objects.get_or_create(
-        pk=UUID(request.id),
-        defaults={
-            "task": task.name,
-            "title": (schedule or title_of(task.name))[:255],
-            "schedule": schedule[:200],
-            "signature": as_json(signature),
-            "sent_at": timezone.now(),
-            "repeatable": bool(task.acks_late),
-        },
-    )
-    if _made:
-        channel.publish(*(ListEvent(scope=scope) for scope in channel.scopes(None)))
-    return job.attempt if job.state == State.QUEUED else job.attempt + 1
-
-
-def _queue_of(request: Any) -> str:
-    return str((request.delivery_info or {}).get("routing_key") or "")
-
-
-def _claim(live: LiveJob, task: Any) -> None:
-    """Begin an attempt in the row, or mark `live` as refused.
-
-    A message says which attempt it asks for, and each attempt begins once: a message that comes again, late,
-    or after the job has ended, is not executed. Whether a silent worker is dead is for the sweep to say.
-    """
-    columns: dict[str, Any] = {
-        "started_at": live.started_at,
-        "heartbeat_at": live.started_at,
-        "worker": live.worker,
-        "stoppable": live.stoppable,
-        "queue": _queue_of(task.request),
-        "next_at": None,
-    }
-    live.seq = 1
-    # What waits for a poll is not queued; the polls of ten thousand jobs make it worth while to know.
-    begun = not remote.is_poll(task.request) and _begin(live, columns)
-    if begun and live.attempt == 1:
-        return
-    held = Job.objects.filter(pk=live.id).first()
-    if held is None and children.restore(live, task):
-        begun = _begin(live, columns)
-        held = Job.objects.filter(pk=live.id).first()
-    if held is not None and not begun and _may_follow(held, live.attempt):
-        live.attempt = held.attempt + 1
-        if held.poll_signature is not None:
-            columns |= remote.go_on(live, held, task.request)
-        else:
-            live.polls = held.polls
-            columns = FRESH | {"sent_at": held.sent_at, "most_attempts": _most_attempts(task)} | columns
-        begun = Job.objects.advance(live.id, State.RUNNING, attempt=live.attempt, seq=1, **columns)
-    elif held is not None:
-        live.polls = held.polls
-    if held is not None and begun:
-        live.file_count = held.file_count
-        return
-    logger.info("Job %s is not executed: %s", live.id, held.state if held else "its row is gone")
-    live.refused = True
-
-
-def _begin(live: LiveJob, columns: dict[str, Any]) -> bool:
-    columns = {"only_from": [State.QUEUED], **columns}
-    return Job.objects.advance(live.id, State.RUNNING, attempt=live.attempt, seq=1, **columns)
-
-
-def _may_follow(held: Job, attempt: int) -> bool:
-    """Whether a message for `attempt` may begin the attempt after the one that `held` is in."""
-    if held.is_cancelling:
-        # It was asked to stop and has sent its retry before it could hear of that.
-        Job.objects.advance(held.pk, State.CANCELLED, attempt=held.attempt)
-        call_off(held.pk)
-        held.refresh_from_db()
-        tell_parent(held)
-        return False
-    if held.poll_at is not None:
-        # A message that comes again must not bring the poll after its own forward.
-        return held.state == State.WAITING and attempt == held.attempt + 1
-    if held.state == State.WAITING:
-        return attempt <= held.attempt + 1
-    return held.state == State.RUNNING and attempt == held.attempt + 1
-
-
-def _most_attempts(task: Any) -> int | None:
-    return None if task.max_retries is None else task.max_retries + 1
 
 
 def _on_success(sender: Any, result: Any, **kwargs: Any) -> None:
@@ -232,7 +123,7 @@ def _on_retry(sender: Any, request: Any, reason: Any = None, **kwargs: Any) -> N
     if live.cancel_requested_at is not None:
         # The message of the next attempt is on its way; it will find the job ended.
         return _end_cancelled(live)
-    columns = {"error": error_text(reason.exc), "most_attempts": _most_attempts(sender)}
+    columns = {"error": error_text(reason.exc), "most_attempts": most_attempts(sender)}
     _end(live, Ending(state=State.WAITING, next_at=_moment(reason.when), columns=columns))
 
 
@@ -292,14 +183,25 @@ def _on_revoked(
     # one before, which did not heed it. Who terminates a task by Celery's own revoke gives a number.
     if terminated and isinstance(signum, str) and _on_lost_process(request.id, signum):
         return
-    if attempt_of(request) is None:
+    attempt = attempt_of(request) or adopted(sender, request)
+    if attempt is None:
         return
     if expired:
-        error = _("The job expired before a worker could begin it.")
-        _end_from_outside(request.id, State.FAILED, failure=Failure.TIMEOUT, error=error)
+        _expire(request.id, attempt)
     else:
         _end_from_outside(request.id, State.CANCELLED)
         call_off(UUID(request.id))
+
+
+def _expire(task_id: str, attempt: int) -> None:
+    """A message was too old to begin `attempt`; one that came twice says nothing about what has begun."""
+    for job in Job.objects.filter(pk=task_id, state__in=[State.QUEUED, State.WAITING]):
+        # What a task has put back comes under its own attempt again, and at no certain time.
+        is_own = attempt == job.attempt and (job.state == State.QUEUED or job.next_at is None)
+        if is_own or (job.state == State.WAITING and attempt == job.attempt + 1):
+            error = _("The job expired before a worker could begin it.")
+            columns = {"failure": Failure.TIMEOUT, "error": error, "only_from": [job.state]}
+            _end_from_outside(task_id, State.FAILED, **columns)
 
 
 def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> None:
@@ -320,6 +222,12 @@ def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> 
     elif state is None and pools.was_revoked(task_id):
         # Where tasks are greenlets they end here, while the main greenlet says that they are revoked.
         _end_cancelled(live)
+    elif isinstance(retval, Ignore) and live.sent_next:
+        # `self.replace(other.s())` has sent another task under its id.
+        if live.cancel_requested_at is not None:
+            _end_cancelled(live)
+        else:
+            reporter().end(live, Ending(state=State.WAITING, next_at=timezone.now()))
     elif state is None:
         # Something that is no Exception ended the task: the worker, or this job, was told to stop at once.
         if live.stoppable and _was_asked_to_end(live):
@@ -336,6 +244,9 @@ def _on_postrun(task_id: str, state: str | None, retval: Any, **kwargs: Any) -> 
 
 
 def _end(live: LiveJob, ending: Ending) -> None:
+    if live.fenced and live.cancel_requested_at is None and ending.state != State.SUCCEEDED:
+        # It was stopped because its worker was taken for lost; the job may be waiting for its repetition.
+        ending = Ending(state=State.WAITING)
     if reporter().reports(live):
         reporter().end(live, ending)
 

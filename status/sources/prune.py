@@ -18,7 +18,7 @@ from status.files import Deleted
 from status.models import Attachment, Job, LogLine
 from status.models.queries import JobQuerySet
 from status.sources.timetable import every
-from status.states import LIVE, TERMINAL
+from status.states import LIVE, TERMINAL, State
 
 logger = logging.getLogger(__name__)
 
@@ -132,9 +132,11 @@ def _is_number(value: Any, types: tuple[type, ...]) -> bool:
 
 def _ended() -> JobQuerySet:
     """The jobs that may go, whole workflows. What else keeps one is a condition here: rows are locked through it."""
-    moving = Job.objects.filter(root=OuterRef("pk"), state__in=sorted(LIVE))
     ended = Job.objects.filter(state__in=sorted(TERMINAL), finished_at__isnull=False, parent=None)
-    return ended.filter(~Exists(moving))
+    # The cancel of its remote work is still to be sent; a job that did not end so keeps an `on_cancel` for good.
+    owed = Q(state=State.CANCELLED, on_cancel__isnull=False)
+    members = Job.objects.filter(Q(state__in=sorted(LIVE)) | owed, root=OuterRef("pk"))
+    return ended.exclude(owed).filter(~Exists(members))
 
 
 def _limit(days: float | None, keep: int | None) -> Place | None:

@@ -10,7 +10,9 @@ import logging
 import random
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import wraps
 from typing import Any
 
 from celery import Task, shared_task, signals
@@ -199,9 +201,37 @@ def go_on(live: LiveJob, held: Job, request: Any) -> dict[str, Any]:
     }
 
 
+class _Spared(Ignore):
+    """A `DeadlinePassed` on its way past Celery's autoretry, which leaves alone what is an `Ignore`."""
+
+
+def _spare_deadlines(sender: Any, **kwargs: Any) -> None:
+    """Let `autoretry_for=(Exception,)` not retry what has passed its deadline."""
+    for task in sender.app.tasks.values():
+        retried = getattr(task, "_orig_run", None)
+        if retried is not None and not getattr(retried, "_status_spares", False):
+            task._orig_run = _spared(retried, DeadlinePassed, _Spared)
+            task.run = _spared(task.run, _Spared, DeadlinePassed)
+
+
+def _spared(
+    run: Callable[..., Any], raised: type[BaseException], instead: type[BaseException]
+) -> Callable[..., Any]:
+    @wraps(run)
+    def spared(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return run(*args, **kwargs)
+        except raised as error:
+            raise instead(*error.args) from None
+
+    spared._status_spares = True  # type: ignore[attr-defined]
+    return spared
+
+
 def connect() -> None:
     """Put the polls on beat's schedule, and listen for how calling off remote work went."""
     every(NAME, conf.current().remote_seconds)
+    signals.worker_init.connect(_spare_deadlines, dispatch_uid=NAME, weak=False)
     signals.task_success.connect(_on_called_off, dispatch_uid=NAME, weak=False)
     signals.task_failure.connect(_on_not_called_off, dispatch_uid=NAME, weak=False)
 

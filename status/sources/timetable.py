@@ -1,5 +1,6 @@
 """Beat's schedule of the app's own tasks."""
 
+import math
 from typing import Any
 
 from celery import current_app, signals
@@ -16,7 +17,10 @@ def every(task: str, seconds: float, *, expires: float | None = None) -> None:
     Example:
         >>> every("status.sweep", 5.0)
     """
-    entry = {"task": task, "schedule": seconds, "options": {"expires": expires or seconds}}
+    until = expires or seconds
+    # Celery's own scheduler knows the first, django-celery-beat only the second; neither minds the other's.
+    options = {"expires": until, "expire_seconds": math.ceil(until)}
+    entry = {"task": task, "schedule": seconds, "options": options}
 
     def add(sender: Any, **kwargs: Any) -> None:
         sender.conf.beat_schedule.setdefault(task, entry)
