@@ -201,12 +201,15 @@ def lose(job: Job, reason: str) -> bool:
     A job that was asked to end has ended by that: it is cancelled, and not repeated.
 
     Args:
-        job: a running job, as read.
+        job: a running job, in the attempt that is lost.
         reason: what is known, for its owner.
 
     Returns:
         Whether it was still running in that attempt.
     """
+    attempt = job.attempt
+    # It may have been asked to end since it was read.
+    job.refresh_from_db()
     # To ask again how far remote work is does no harm.
     is_safe = job.repeatable or job.poll_signature is not None
     again = is_safe and not job.is_cancelling and job.tries < conf.current().most_losses
@@ -215,7 +218,7 @@ def lose(job: Job, reason: str) -> bool:
     columns: dict[str, Any] = {"failure": failure, "error": reason}
     if again:
         columns["next_at"] = timezone.now()
-    if not Job.objects.advance(job.pk, state, attempt=job.attempt, only_from=[State.RUNNING], **columns):
+    if not Job.objects.advance(job.pk, state, attempt=attempt, only_from=[State.RUNNING], **columns):
         return False
     job.refresh_from_db()
     channel.publish(job.event())

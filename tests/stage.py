@@ -25,9 +25,9 @@ from kombu.utils.json import dumps
 from status import channel, reporter
 from status.call_off import HEADER as CALLS_OFF
 from status.events import JobEvent
-from status.jobs import ATTEMPT_HEADER
 from status.live import JobCancelled, LiveJob, current_job, set_current
 from status.models import Job
+from status.outbox import ATTEMPT_HEADER
 from status.progress import log
 from status.reporter import Reporter
 from status.sources.remote import POLL_HEADER

@@ -6,7 +6,7 @@ import pytest
 from celery import shared_task
 from django.utils import timezone
 
-from status import jobs
+from status import jobs, outbox
 from status.call_off import add_postscript
 from status.live import JobCancelled
 from status.models import Job, LogLine
@@ -186,7 +186,7 @@ def test_a_retry_by_hand_is_not_begun_by_a_poll_of_before(stage):
         again = poll_again(run.task, after=0)
     run.leave(again)
     stage.wait(1)
-    jobs.send(now(job), 2)
+    outbox.send(now(job), 2)
     poll = stage.deliver(stage.messages.pop())
     # Its worker dies when the message of its retry is out.
     with poll.inside():

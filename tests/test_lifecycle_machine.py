@@ -355,7 +355,8 @@ class Lifecycle(RuleBasedStateMachine):
 
     def is_lost(self, truth: Truth) -> None:
         state = self.row(truth).state
-        assert state in {State.WAITING, State.FAILED}, "who is silent is lost"
+        assert state in {State.WAITING, State.FAILED, State.CANCELLED}, "who is silent is lost"
+        assert (state == State.CANCELLED) == truth.is_cancelling, "who was asked to end has ended"
         if state == State.WAITING:
             assert truth.repeatable or truth.polls_remote, "only what may is repeated"
             truth.losses += 1
