@@ -228,7 +228,7 @@ def plan(job: Job, tree: Tree) -> list[Job]:
         Its members' unsaved rows, parents first. Those that do not run first are held back.
 
     Raises:
-        TypeError: an argument cannot be written as JSON.
+        TypeError: an argument cannot be written as JSON, or a task does not take what it would be given.
     """
     rows: list[Job] = []
     _fill(job, tree)
@@ -267,10 +267,19 @@ def _fill(job: Job, tree: Tree) -> None:
             job.sent_at = job.refreshed_at = job.created_at
         return
     assert tree.signature is not None
+    _check_arguments(tree.signature, takes=1 if job.held and not tree.signature.immutable else 0)
     job.task = str(tree.signature.task)
     job.signature = as_json(tree.signature)
     job.queue = str(tree.signature.options.get("queue") or "")
     job.repeatable = job.repeatable or bool(getattr(current_app.tasks.get(job.task), "acks_late", False))
+
+
+def _check_arguments(signature: Signature, *, takes: int) -> None:
+    """Refuse what the task would refuse, as `delay()` does; with the `takes` results that come from before it."""
+    task = current_app.tasks.get(str(signature.task))
+    header = getattr(task, "__header__", None) if getattr(task, "typing", False) else None
+    if header is not None:
+        header(*[None] * takes, *signature.args, **signature.kwargs)
 
 
 def _title_of_signature(signature: Signature) -> str:

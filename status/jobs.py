@@ -52,7 +52,8 @@ def start(
         The new job, or the live one that holds `key`.
 
     Raises:
-        TypeError: `signature` is no signature, or an argument cannot be written as JSON.
+        TypeError: `signature` is no signature, a task does not take the arguments, or one of them cannot be written
+            as JSON.
         ValueError: the canvas has no task in it.
 
     Example:

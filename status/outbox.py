@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +17,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.utils.json import dumps, loads
 
+from status import channel
 from status.models import Job
-from status.states import State
+from status.states import Failure, State
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ MEMBER_HEADER = "status_member"
 SEND_TASK = "status.send"
 MOST_IN_LINE = 100
 BATCH = 500
+UNSENDABLE = (TypeError, ValueError, LookupError, AttributeError)
+"""What Celery raises for a message that no broker will ever get; what it raises without a broker is none of these."""
 COLUMNS = ("attempt", "signature", "poll_signature", "given", "parent", "root", "position", "passes")
 """What `deliver` needs of a row."""
 
@@ -73,9 +77,10 @@ def json_of(value: Any) -> Any:
 
 
 def send(job: Job, attempt: int) -> bool:
-    """Send the message for an attempt of a committed job; whether the broker took it.
+    """Send the message for an attempt of a committed job; whether the broker can be reached.
 
-    A message that goes out twice does no harm: an attempt begins once.
+    A message that goes out twice does no harm: an attempt begins once. A job of which no message can be made, since
+    its task does not take its arguments, say, has failed.
     """
     if not deliver(job, attempt):
         return False
@@ -96,9 +101,23 @@ def deliver(job: Job, attempt: int) -> bool:
             ids = {"root_id": str(job.root_id), "parent_id": str(job.parent_id)}
         signature.apply_async(task_id=str(job.pk), headers=headers, **ids)
     except Exception as error:
+        if isinstance(error, UNSENDABLE) and not isinstance(error, OSError):
+            _fail(job, error)
+            return True
         logger.warning("Job %s: not sent to the broker, the sweep will try again: %r", job.pk, error)
         return False
     return True
+
+
+def _fail(job: Job, error: Exception) -> None:
+    """No message can be made of a job: it has failed, and the sweep sees to what it is a member of."""
+    logger.error("Job %s cannot be sent: %r", job.pk, error)
+    text = _("Its task cannot be called: %s") % error
+    Job.objects.advance(job.pk, State.FAILED, attempt=job.attempt, failure=Failure.ERROR, error=text)
+    if job.parent_id is not None:
+        parent = Job.objects.filter(pk=job.parent_id, refreshed_at__isnull=False)
+        parent.update(refreshed_at=datetime.fromtimestamp(0, UTC))
+    channel.publish(*Job.objects.events([job.pk]))
 
 
 def unsent(root_id: UUID) -> Any:

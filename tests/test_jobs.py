@@ -3,6 +3,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from celery import chain, group
 from django.db import connection, transaction
 
 from status import channel
@@ -143,3 +144,16 @@ def test_start_costs_one_insert(db, sent, django_assert_num_queries):
     # A savepoint around it, so that a taken key spoils nothing.
     with django_assert_num_queries(3):
         start(tasks.add.s(1, 2))
+
+
+@pytest.mark.django_db
+def test_arguments_that_a_task_does_not_take_are_refused_at_the_start():
+    wrong = tasks.fail.s("one", "two")
+    for signature in (wrong, group(tasks.add.s(1, 2), wrong), chain(tasks.add.s(1, 2), tasks.fail.s("two"))):
+        with pytest.raises(TypeError, match="takes 1 positional argument but 2"):
+            start(signature)
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        start(chain(tasks.add.s(1), tasks.fail.s()))
+    assert not Job.objects.exists()
+    start(chain(tasks.add.s(1, 2), tasks.fail.s(), tasks.fail.si("one")))
+    start(chain(tasks.add.s(1, 2), group(tasks.fail.s(), chain(tasks.fail.s(), tasks.fail.s()))))

@@ -174,6 +174,8 @@ ALL_DONE = {
     "fetch_all": ["succeeded", ["Fetch"], 3, 0],
     "fetch_all_async": ["succeeded", ["Fetch"], 3, 0],
     "tell": ["succeeded", [], 1, 0],
+    "chain": ["succeeded", [], 0, 0],
+    "group": ["succeeded", [], 0, 0],
     "export": ["cancelled", [], 0, 0],
 }
 

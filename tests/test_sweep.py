@@ -1,9 +1,11 @@
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 from celery import current_app
 from django.utils import timezone
 
+from status import outbox, workflow
 from status.jobs import retry, start
 from status.models import Job, Topic
 from status.outbox import ATTEMPT_HEADER
@@ -20,12 +22,15 @@ def sent(monkeypatch):
 
     class Sent(list):
         down = False
+        poisoned: ClassVar = {}
 
     messages = Sent()
 
     def apply_async(self, **options):
         if messages.down:
             raise ConnectionError("the broker is down")
+        if error := messages.poisoned.get(options["task_id"]):
+            raise error
         messages.append((options["task_id"], options["headers"][ATTEMPT_HEADER], list(self.args)))
 
     monkeypatch.setattr("celery.canvas.Signature.apply_async", apply_async)
@@ -63,6 +68,25 @@ def test_while_the_broker_is_down_nothing_is_lost(sent, caplog):
     assert len([r for r in caplog.records if "not sent" in r.message]) == 1
     sent.down = False
     assert sweep.send_unsent() == 2
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("it takes no x"), KeyError("no such queue"), ValueError("countdown")]
+)
+def test_a_job_of_which_no_message_can_be_made_has_failed_and_holds_up_nobody(sent, error):
+    whole = make(State.RUNNING, canvas="group", refreshed_at=timezone.now())
+    columns = {"parent": whole, "root": whole, "silent_seconds": 60}
+    poisoned, other = make(State.QUEUED, position=0, **columns), make(State.QUEUED, position=1, **columns)
+    sent.poisoned = {str(poisoned.pk): error}
+    outbox.send_unsent(whole.pk)
+    assert sent == [(str(other.pk), 1, [1, 2])]
+    poisoned.refresh_from_db()
+    assert (poisoned.state, poisoned.failure) == (State.FAILED, Failure.ERROR)
+    assert str(error) in poisoned.error
+    # The sweep tells the whole.
+    workflow.heal(timezone.now() - timedelta(seconds=15), 10)
+    whole.refresh_from_db()
+    assert whole.tally == {State.FAILED: 1, State.QUEUED: 1}
 
 
 def test_a_crash_between_commit_and_sending_is_made_good(sent, django_capture_on_commit_callbacks):

@@ -21,10 +21,15 @@ from status.jobs import cancel, start
 from orders import tasks
 
 Path("orders.csv").write_text("".join(f"order {number}\n" for number in range(40)))
+for name in ("may.csv", "june.csv"):
+    Path(name).write_text("order\n")
 owner, _made = get_user_model().objects.get_or_create(username="owner", is_superuser=True)
 client = Client()
 client.force_login(owner)
-pages = {"/orders/": client.post("/orders/", follow=True)}
+pages = {
+    "/orders/": client.post("/orders/", follow=True),
+    "/orders/all/": client.post("/orders/all/", follow=True),
+}
 upload = {"file": SimpleUploadedFile("may.csv", b"1\n2\n"), "start_key": "k"}
 others = [
     start(tasks.import_in_steps.s("orders.csv"), owner=owner),

@@ -4,6 +4,7 @@ from orders import views
 
 urlpatterns = [
     path("orders/", views.orders, name="orders"),
+    path("orders/all/", views.import_all, name="orders-all"),
     path("orders/table/", views.table, name="orders-table"),
 ]
 
