@@ -13,10 +13,12 @@ from status import access, channel
 from status.broadcast import broadcast
 from status.call_off import add_postscript
 from status.events import JobEvent, Line, ListEvent, LogoutEvent, Step
-from status.hub import Connection
+from status.hub import Connection, core
 from status.hub.core import Hub
+from status.hub.painting import paint
 from status.models import Job, LogLine
 from status.regions import Region, Subject, View
+from status.rendering import load
 from status.states import State
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -303,6 +305,30 @@ async def test_a_result_is_read_with_the_ending(hub, alice, job):
     await until(lambda: "See the orders" in socket.text)
 
 
+@pytest.mark.parametrize("moment", ["while the row is read", "before it is painted"])
+async def test_no_frame_shows_an_ending_without_its_result(hub, alice, job, monkeypatch, moment):
+    region = Region(Subject.job(job.pk), "status/partials/result.html", "result")
+    socket = await open_socket(hub, alice, badge(job), region)
+    loop, work_of = asyncio.get_running_loop(), load if moment == "while the row is read" else paint
+
+    def end_first(*args):
+        monkeypatch.undo()
+        found = load(*args) if work_of is load else None
+        result = {"url": "/orders/", "label": "See the orders"}
+        Job.objects.filter(pk=job.pk).update(state=State.SUCCEEDED, seq=3, result=result)
+
+        async def accept():
+            hub._accept_job(event(job, 3, state=State.SUCCEEDED))
+
+        asyncio.run_coroutine_threadsafe(accept(), loop).result()
+        return found if work_of is load else paint(*args)
+
+    monkeypatch.setattr(core, work_of.__name__, end_first)
+    hub._accept_job(event(job, 2, file_count=1))
+    await until(lambda: "See the orders" in socket.text)
+    assert "succeeded" not in "".join(frame for frame in socket.frames if "See the orders" not in frame)
+
+
 async def test_topics_show_their_retained_value_and_change(hub, alice):
     await sync_to_async(broadcast)("site-status", {"status": "RUNNING"})
     socket = await open_socket(hub, alice, Region(Subject.topic("site-status"), CURRENT, "now", "span"))
@@ -507,7 +533,8 @@ async def test_a_jobs_files_are_read_once_and_not_with_every_event(hub, alice, j
     def paint_again(seq):
         hub._entries[Subject.job(job.pk)].offer(replace(at(job, seq, seq), file_count=1))
         with CaptureQueriesContext(connection) as queries:
-            painting.paint([(live, set(live.view.regions))])
+            entry = hub._entries[Subject.job(job.pk)]
+            painting.paint([(live, set(live.view.regions))], {entry.subject: (entry.version, entry.shown)})
         return len(queries)
 
     await hub._in_thread(paint_again, 3)

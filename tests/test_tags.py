@@ -123,6 +123,9 @@ def test_a_context_without_request_is_told(job):
     ("value", "text"),
     [
         (None, "–"),
+        (0.0001, "1 ms"),
+        (0.042, "42 ms"),
+        (0.096, "0.1 s"),
         (0.44, "0.4 s"),
         (3.04, "3.0 s"),
         (timedelta(seconds=3), "3 s"),

@@ -252,16 +252,20 @@ class Hub:
         for live, region in logs:
             self._open_feed(live, region)
         entries = {live.entries[region.subject] for live, regions in work for region in regions}
-        await self._refresh(entries, {region.subject for _live, region in logs})
-        painted = await self._in_thread(paint, work)
+        logged = {region.subject for _live, region in logs}
+        # What came while rows were read may need them once more: an ending is shown with its result.
+        while await self._refresh(entries, logged) and any(entry.stale for entry in entries):
+            pass
+        moment = {entry.subject: (entry.version, entry.shown) for entry in entries}
+        painted = await self._in_thread(paint, work, moment)
         return [(live, frame) for live, frame in painted if frame.parts or frame.logs]
 
-    async def _refresh(self, entries: Iterable[Entry], logs: set[Subject]) -> None:
-        """Read what the events did not carry: results, counts, missing log lines."""
+    async def _refresh(self, entries: Iterable[Entry], logs: set[Subject]) -> bool:
+        """Read what the events did not carry: results, counts, missing log lines; whether anything was read."""
         rows = [e for e in entries if e.stale]
         tails = [e for e in entries if e.tail_stale and e.subject in logs and e.job is not None]
         if not rows and not tails:
-            return
+            return False
         for entry in rows:
             entry.stale = False
         try:
@@ -273,6 +277,8 @@ class Hub:
             logger.warning("Rows not read, next try with the next repair: %r", error)
             for entry in rows:
                 entry.stale = True
+            return False
+        return True
 
     async def _read_again(self, entries: list[Entry]) -> None:
         await self._read(entries)

@@ -8,10 +8,11 @@ from status.events import JobEvent, Line, TopicEvent
 from status.hub.entries import Live
 from status.hub.slots import NOWHERE, Frame, Place
 from status.models import Job
-from status.regions import Region
-from status.rendering import append, changes, load_topics, look_of, render, render_lines, swap
+from status.regions import Region, Subject
+from status.rendering import Shown, append, changes, load_topics, look_of, render, render_lines, swap
 
 Memo = dict[tuple[Any, ...], str]
+Moment = dict[Subject, tuple[int, Shown]]
 
 
 def read_events(job_ids: list[UUID], topics: list[str]) -> list[JobEvent | TopicEvent]:
@@ -29,16 +30,21 @@ def read_tail(job_id: UUID) -> list[Line]:
     return Job(pk=job_id).tail
 
 
-def paint(work: Iterable[tuple[Live, set[Region]]]) -> list[tuple[Live, Frame]]:
+def paint(work: Iterable[tuple[Live, set[Region]]], moment: Moment) -> list[tuple[Live, Frame]]:
     """Render regions; each subject, template and language once, whoever shows it.
 
-    Returns for each page a frame of what is different now.
+    Args:
+        work: the regions of each page.
+        moment: their subjects' versions and values; what has come since is for the next frame.
+
+    Returns:
+        For each page a frame of what is different now.
     """
     memo: Memo = {}
-    return [(live, _paint_page(live, regions, memo)) for live, regions in work]
+    return [(live, _paint_page(live, regions, moment, memo)) for live, regions in work]
 
 
-def _paint_page(live: Live, regions: set[Region], memo: Memo) -> Frame:
+def _paint_page(live: Live, regions: set[Region], moment: Moment, memo: Memo) -> Frame:
     frame = Frame()
     with look_of(live.view):
         for region in live.view.regions:
@@ -48,7 +54,7 @@ def _paint_page(live: Live, regions: set[Region], memo: Memo) -> Frame:
                 if _paint_log(live, region, memo):
                     frame.logs[region.id] = live.feeds[region.id]
                 continue
-            html = _rendered(live, region, memo)
+            html = _rendered(live, region, moment, memo)
             before = live.html.get(region.id)
             if before != html:
                 live.html[region.id] = html
@@ -56,11 +62,11 @@ def _paint_page(live: Live, regions: set[Region], memo: Memo) -> Frame:
     return frame
 
 
-def _rendered(live: Live, region: Region, memo: Memo) -> str:
-    entry = live.entries[region.subject]
-    key = (region.template, region.subject, entry.version, live.view.language, live.view.timezone)
+def _rendered(live: Live, region: Region, moment: Moment, memo: Memo) -> str:
+    version, shown = moment[region.subject]
+    key = (region.template, region.subject, version, live.view.language, live.view.timezone)
     if key not in memo:
-        memo[key] = render(region, entry.shown)
+        memo[key] = render(region, shown)
     return memo[key]
 
 

@@ -189,7 +189,7 @@ def _is_over(region: Region, shown: Shown) -> bool:
 
 @register.filter
 def duration(value: timedelta | float | None) -> str:
-    """A duration in its two largest units: "2 h 5 min", "48 s", "3 s", "0.4 s".
+    """A duration in its two largest units: "2 h 5 min", "48 s", "3 s", "0.4 s", "42 ms".
 
     >>> duration(timedelta(seconds=125))
     '2 min 5 s'
@@ -197,6 +197,8 @@ def duration(value: timedelta | float | None) -> str:
     if value is None:
         return "–"
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if 0 < seconds < 0.095:
+        return _("%(milliseconds)d ms") % {"milliseconds": max(round(seconds * 1000), 1)}
     if seconds < 10 and not seconds.is_integer():
         return _("%(seconds)s s") % {"seconds": number_format(round(seconds, 1), 1)}
     minutes, seconds = divmod(round(seconds), 60)

@@ -51,7 +51,9 @@ def test_redis_is_restarted_under_a_running_job(alice, open_page, tmp_path, pool
                 if pool == "gevent":
                     # Celery's pauses between two tries to connect halt all greenlets; the reporter is a thread.
                     beat = job.heartbeat_at
-                    wait_until(lambda: progress_of(job) > before and job.heartbeat_at > beat, what="a heartbeat")
+                    wait_until(
+                        lambda: progress_of(job) > before and job.heartbeat_at > beat, what="a heartbeat"
+                    )
                 else:
                     wait_until(lambda: progress_of(job) > before + 50, what="progress without Redis")
                 valkey.start()
