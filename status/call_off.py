@@ -83,7 +83,5 @@ def add_postscript(job_id: UUID, level: int, text: str, *, leave: int = 0) -> No
         line = Line(
             number=event.line_count, attempt=event.tries, at=timezone.now(), level=level, text=text[:2000]
         )
-        LogLine.objects.create(
-            job_id=job_id, number=line.number, attempt=line.attempt, at=line.at, level=level, text=line.text
-        )
+        LogLine.of(job_id, line).save(force_insert=True)
     channel.publish(replace(event, lines=(line,)))

@@ -333,17 +333,7 @@ def _take_lines(watch: Watch) -> list[Line]:
 
 
 def _insert_lines(live: LiveJob, lines: Iterable[Line]) -> None:
-    rows = [
-        LogLine(
-            job_id=live.id,
-            number=line.number,
-            attempt=line.attempt,
-            at=line.at,
-            level=line.level,
-            text=line.text,
-        )
-        for line in lines
-    ]
+    rows = [LogLine.of(live.id, line) for line in lines]
     # A batch whose COMMIT was done but whose answer was lost comes again.
     LogLine.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
 

@@ -1,5 +1,6 @@
 """What belongs to a job, its log lines and files, and the retained values of topics."""
 
+import dataclasses
 import uuid
 
 from django.db import models
@@ -28,6 +29,11 @@ class LogLine(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+    @classmethod
+    def of(cls, job_id: uuid.UUID, line: Line) -> "LogLine":
+        """The unsaved row of a line that has travelled."""
+        return cls(job_id=job_id, **dataclasses.asdict(line))
 
     def frozen(self) -> Line:
         """The line as it travels."""
