@@ -5,14 +5,17 @@ The row is written first and says in `sent_at` whether its message is out; what 
 
 import json
 import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from celery import current_app
+from celery import current_app, signals
 from celery.canvas import Signature
+from django.core.signals import request_finished
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.utils.json import dumps, loads
@@ -34,6 +37,10 @@ COLUMNS = ("attempt", "signature", "poll_signature", "given", "parent", "root", 
 """What `deliver` needs of a row."""
 
 
+_sent: deque[UUID] = deque()
+"""Sent, and not noted yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Membership:
     """What a message says about the place of its job in a workflow."""
@@ -53,6 +60,12 @@ class Membership:
         """The place that `to_wire` wrote."""
         parent, position, passes = fields
         return cls(UUID(parent), position, passes)
+
+
+def connect() -> None:
+    """Note what was sent after each request and task; called once when the app is ready."""
+    request_finished.connect(note_sent, dispatch_uid="status.outbox")
+    signals.task_postrun.connect(note_sent, dispatch_uid="status.outbox", weak=False)
 
 
 def as_json(signature: Signature) -> Any:
@@ -84,8 +97,25 @@ def send(job: Job, attempt: int) -> bool:
     """
     if not deliver(job, attempt):
         return False
-    Job.objects.filter(pk=job.pk, sent_at=None).update(sent_at=timezone.now())
+    _sent.append(job.pk)
+    if len(_sent) >= BATCH:
+        note_sent()
     return True
+
+
+def note_sent(**kwargs: Any) -> None:
+    """Write into the rows of what this process has sent that it is out; many at once, when nobody waits for it.
+
+    After each request and each task, or when they are many. What a script sends and nobody notes, the sweep sends
+    a second time if it is still queued.
+    """
+    taken = [_sent.popleft() for _ in range(len(_sent))]
+    if not taken:
+        return
+    try:
+        Job.objects.filter(pk__in=taken, sent_at=None).update(sent_at=timezone.now())
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("%d jobs were sent, but that is not noted: %r", len(taken), error)
 
 
 def deliver(job: Job, attempt: int) -> bool:
@@ -153,6 +183,9 @@ def dispatch(jobs: Sequence[Job]) -> None:
         for job in jobs:
             if not send(job, job.attempt):
                 break
+        if any(job.parent_id is not None for job in jobs):
+            # Other members may look for what is unsent before this request or task has ended.
+            note_sent()
         return
     try:
         for root_id in {job.root_id for job in jobs}:

@@ -3,10 +3,11 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from celery import chain, group
+from celery import chain, group, signals
+from django.core.signals import request_finished
 from django.db import connection, transaction
 
-from status import channel
+from status import channel, outbox
 from status.jobs import cancel, start
 from status.models import Job
 from status.states import State
@@ -31,8 +32,28 @@ def test_the_message_goes_out_on_commit_under_the_jobs_id(sent):
         assert Job.objects.get() == job
         assert sent == []
     assert sent == [("tests.tasks.add", {"task_id": str(job.pk), "headers": {"status_attempt": 1}})]
-    job.refresh_from_db()
-    assert job.sent_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("after", [request_finished, signals.task_postrun])
+def test_that_they_were_sent_is_noted_for_many_jobs_at_once(sent, after, django_assert_num_queries):
+    jobs = [start(tasks.add.s(1, 2)) for _ in range(5)]
+    assert Job.objects.filter(sent_at=None).count() == len(sent) == 5
+    with django_assert_num_queries(1):
+        after.send(None)
+    assert not Job.objects.filter(sent_at=None).exists()
+    with django_assert_num_queries(0):
+        after.send(None)
+    assert {job.pk for job in jobs} == set(Job.objects.values_list("pk", flat=True))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_loop_of_starts_is_noted_now_and_then(sent, monkeypatch):
+    monkeypatch.setattr(outbox, "BATCH", 10)
+    for _ in range(25):
+        start(tasks.add.s(1, 2))
+    assert Job.objects.filter(sent_at=None).count() == 5
+    outbox.note_sent()
 
 
 @pytest.mark.django_db(transaction=True)

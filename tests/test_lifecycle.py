@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 from celery import shared_task
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from status import jobs, outbox
@@ -198,3 +200,14 @@ def test_a_retry_by_hand_is_not_begun_by_a_poll_of_before(stage):
     assert (now(job).attempt, stale.attempt) == (3, 3)
     assert stage.deliver(stale) is None
     assert stage.deliver(stage.messages.pop()) is not None
+
+
+def test_a_job_costs_three_statements(stage):
+    """That it was sent is noted besides, but for many jobs at once."""
+    with CaptureQueriesContext(connection) as starting:
+        jobs.start(staged.s())
+    outbox.note_sent()
+    with CaptureQueriesContext(connection) as running:
+        stage.deliver(stage.messages.pop()).succeed()
+    said = [query["sql"].split()[0] for query in [*starting, *running]]
+    assert [word for word in said if word in {"INSERT", "UPDATE", "SELECT"}] == ["INSERT", "UPDATE", "UPDATE"]

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from status import channel, conf
@@ -113,7 +114,8 @@ def claim(live: LiveJob, task: Any) -> None:
 
 
 def _begin(live: LiveJob, columns: dict[str, Any]) -> bool:
-    columns = {"only_from": [State.QUEUED], **columns}
+    # Whoever sent it may not have noted that yet.
+    columns = {"only_from": [State.QUEUED], "sent_at": Coalesce("sent_at", Now()), **columns}
     return Job.objects.advance(live.id, State.RUNNING, attempt=live.attempt, seq=1, **columns)
 
 

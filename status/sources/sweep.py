@@ -58,6 +58,7 @@ def send_unsent() -> int:
         if not outbox.send(job, job.attempt):
             break
         sent += 1
+    outbox.note_sent()
     return sent
 
 
