@@ -136,7 +136,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         changed = list(due.values_list("pk", flat=True))
 
         def choose(name: str, at_the_end: Any, when_asked: Any = None) -> Case:
-            field = self.model._meta.get_field(name)
+            field: Any = self.model._meta.get_field(name)
             return Case(When(ends, then=at_the_end), default=when_asked or F(name), output_field=field)
 
         # In one statement: what begins to run or to wait meanwhile would be missed by two.
