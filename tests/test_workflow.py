@@ -181,6 +181,15 @@ def test_a_member_whose_end_is_told_twice_counts_once(run, broker):
     assert broker.sent[-1] == (inside(job, 1).pk, [[1, 2]])
 
 
+def test_the_end_of_the_last_member_waits_for_nobody(run, broker):
+    job = run(chain(group(plus.s(1, 1), group(plus.s(1, 1), plus.s(1, 1))), total.s()))
+    for path in ((0, 0), (0, 1, 0), (0, 1, 1)):
+        finish(inside(job, *path), output=1)
+        moved = workflow.ended(inside(job, *path[:-1]).pk)
+    # All is computed but the figures of the outermost, which goes on.
+    assert (moved, broker.sent[-1]) == ({job.pk}, (inside(job, 1).pk, [[1, [1, 1]]]))
+
+
 def test_a_late_report_changes_nothing_in_a_whole_that_has_ended(run):
     job = run(group(plus.s(1, 1)))
     end(inside(job, 0))
@@ -689,11 +698,11 @@ def test_heal_leaves_alone_what_somebody_has_just_looked_at(run):
 
 def test_heal_takes_those_first_that_were_quiet_for_longest(run):
     found = [run(group(plus.s(1, 1))) for _ in range(3)]
-    for job, seconds in zip(found, (20, 40, 30), strict=True):
+    for job, seconds in zip(found, (40, 30, 20), strict=True):
         quiet(job, seconds)
     before = [computed(job) for job in found]
     assert workflow.heal(timezone.now() - timedelta(seconds=15), 2) == 2
-    assert [computed(job) - number for job, number in zip(found, before, strict=True)] == [0, 1, 1]
+    assert [computed(job) - number for job, number in zip(found, before, strict=True)] == [1, 1, 0]
 
 
 def test_the_messages_of_a_large_group_are_left_to_a_worker(run, broker, monkeypatch):
