@@ -204,6 +204,17 @@ def test_a_page_of_members_costs_the_same_however_many_there_are(
     assert len(html) < LARGEST_LIST
 
 
+def test_who_sees_the_owners_asks_no_more_for_each_of_them(
+    client, operator, alice, django_assert_num_queries
+):
+    job = make(alice)
+    fill(job, 60)
+    client.force_login(operator)
+    with django_assert_num_queries(MEMBERS_QUERIES):
+        html = page(client, job, "status:members")
+    assert text(html).count("alice") == 25
+
+
 def test_the_pages_hold_every_member_once_and_in_order(signed_in, alice):
     job = make(alice)
     fill(job, 60, some={State.FAILED: 30})
