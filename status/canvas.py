@@ -22,10 +22,12 @@ from status.outbox import as_json
 from status.states import Canvas
 
 MEMBER_OPTION = "status"
+HEADER_OPTION = "status_header"
 MAPS = {"celery.map", "celery.starmap"}
 
 # Of a canvas: told to its members in another way, or meaningless to them.
-_OWN_OPTIONS = {"link", "link_error", "task_id", "root_id", "parent_id", "group_id", "chord", MEMBER_OPTION}
+_OWN_OPTIONS = {"link", "link_error", "task_id", "root_id", "parent_id", "group_id", "chord"}
+_OWN_OPTIONS |= {MEMBER_OPTION, HEADER_OPTION}
 
 
 def member(
@@ -52,10 +54,14 @@ def member(
     if weight is not None and weight < 0:
         raise ValueError(f"The weight of a member must not be negative: {weight!r}")
     said: dict[str, Any] = {"title": title, "weight": weight, "may_fail": may_fail}
+    said = {name: value for name, value in said.items() if value not in ("", None) and value is not False}
     copy = signature.clone()
-    copy.options[MEMBER_OPTION] = {
-        name: value for name, value in said.items() if value not in ("", None, False)
-    }
+    copy.options[MEMBER_OPTION] = said
+    if isinstance(copy, group):
+        # Celery makes it the header of a chord when a task follows, and keeps only its tasks.
+        copy.kwargs["tasks"] = [part.clone() for part in copy.tasks]
+        for part in copy.tasks:
+            part.options[HEADER_OPTION] = said
     return copy
 
 
@@ -136,9 +142,9 @@ def _read(signature: Any) -> Tree:
         if signature.body is None:
             raise TypeError("A chord needs a body: chord(header, body).")
         header = signature.tasks
-        parts = header.tasks if isinstance(header, group) else header
-        named = header.options.get(MEMBER_OPTION) if isinstance(header, group) else None
-        group_ = _many(Canvas.GROUP, [_read(part) for part in parts], dict(named or {}))
+        parts = list(header.tasks if isinstance(header, group) else header)
+        named = dict(parts[0]["options"].get(HEADER_OPTION) or {}) if parts else {}
+        group_ = _many(Canvas.GROUP, [_read(part) for part in parts], named)
         tree = _many(Canvas.CHAIN, _links([group_, _read(signature.body)]), said)
     elif isinstance(signature, _chain):
         tree = _many(Canvas.CHAIN, _links([_read(part) for part in signature.tasks]), said)
@@ -179,7 +185,8 @@ def _fix_input(tree: Tree) -> None:
 
 def _task(signature: Signature) -> Signature:
     signature = signature.clone()
-    signature.options.pop(MEMBER_OPTION, None)
+    for name in (MEMBER_OPTION, HEADER_OPTION):
+        signature.options.pop(name, None)
     if str(signature.task) in MAPS:
         # What Celery does as well before it sends one: it may hold a generator.
         signature["kwargs"] = {**signature.kwargs, "it": list(signature.kwargs["it"])}
@@ -190,14 +197,18 @@ def _task(signature: Signature) -> Signature:
 
 def _hand_down(tree: Tree, signature: Signature) -> None:
     """What a canvas was told holds for its members: callbacks as Celery has them, other options as defaults."""
+    for first in tree.first_tasks() if isinstance(signature, chord) and signature.args else ():
+        assert first.signature is not None
+        first.signature = first.signature.clone(args=signature.args)
     tasks = list(_tasks(tree))
     for callback in _as_list(signature.options.get("link_error")):
         for task in tasks:
             task.link_error(callback)
-    last = tree.members[-1].signature if tree.members else None
     for callback in _as_list(signature.options.get("link")):
-        if last is not None:
-            last.link(callback)
+        last = tree.members[-1].signature if tree.canvas is Canvas.CHAIN and tree.members else None
+        if last is None:
+            raise TypeError("A group has no callback of its own; make it a chord: chord(group, callback).")
+        last.link(callback)
     for name, value in signature.options.items():
         if name not in _OWN_OPTIONS:
             for task in tasks:

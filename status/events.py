@@ -16,6 +16,16 @@ def _from_wire(seconds: float | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
 
 
+def percents(fraction: float | None) -> int | None:
+    """A part of 1 in whole percents, rounded down; None for None.
+
+    >>> percents(29 / 100)
+    29
+    """
+    # 29 / 100 * 100 is less than 29.
+    return None if fraction is None else int(fraction * 100 + 1e-9)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A named part of a job's work."""
@@ -73,7 +83,7 @@ class Step:
     @property
     def percent(self) -> int | None:
         """Its part done in whole percents, rounded down; None while unknown."""
-        return None if self.fraction is None else int(self.fraction * 100)
+        return percents(self.fraction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from status import channel, outbox
 from status.events import JobEvent, MembersEvent
 from status.models import Job
 from status.models.queries import JobQuerySet
-from status.states import LIVE, Canvas, Failure, State
+from status.states import LIVE, TERMINAL, Canvas, Failure, State
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def ended(parent_id: UUID) -> Parents:
     Example:
         >>> reporter().refresh_soon(ended(job.parent_id))
     """
-    parent = Job.objects.filter(pk=parent_id).only("canvas", "root_id", "cancel_requested_at").first()
+    parent = Job.objects.filter(pk=parent_id).only("canvas").first()
     if parent is None:
         return set()
     if not parent.canvas:
@@ -122,10 +122,11 @@ def cancel_held(members: JobQuerySet, reason: str = "") -> None:
     """Cancel the members among these whose turn has not come, and what is in them; `reason` is for their owner."""
     waiting = members.filter(state=State.QUEUED, held=True)
     found = list(waiting.values_list("pk", "canvas"))
-    for batch in _batches([pk for pk, _canvas in found]):
-        Job.objects.filter(pk__in=batch).skip(reason)
+    # From within: who finds the outer ones still held back goes on where this process perhaps ends.
     for batch in _batches([pk for pk, canvas in found if canvas]):
         cancel_held(Job.objects.filter(parent__in=batch), reason)
+    for batch in _batches([pk for pk, _canvas in found]):
+        Job.objects.filter(pk__in=batch).skip(reason)
 
 
 def refresh_in_turn(parent_id: UUID, since: datetime) -> tuple[float, Parents]:
@@ -169,9 +170,10 @@ def refresh(parent_id: UUID) -> Parents:
             return set()
         before = _essence(job.event())
         was_live = job.is_live
-        columns = _figures(job)
+        # What moves from now on has perhaps not been read.
+        columns = _figures(job, timezone.now())
         state = columns.pop("state")
-        if was_live and (state != job.state or not job.held):
+        if was_live and (state in TERMINAL or not job.held):
             Job.objects.advance(parent_id, state, attempt=job.attempt, seq=job.seq + 1, **columns)
         else:
             # It has ended, or not begun; its members may move all the same, when people retry or cancel one.
@@ -201,7 +203,7 @@ class _Count:
     cancelled: int = 0
 
 
-def _figures(job: Job) -> dict[str, Any]:
+def _figures(job: Job, now: datetime) -> dict[str, Any]:
     """The columns of a canvas that its members say."""
     weight = Coalesce(Sum("weight"), 0.0)
     done = Coalesce(Sum(F("weight") * Coalesce(F("progress"), 0.0), output_field=FloatField()), 0.0)
@@ -221,14 +223,13 @@ def _figures(job: Job) -> dict[str, Any]:
         "progress": min(count.done / count.weight, 1.0) if count.weight else None,
     }
     if count.live:
-        return columns | _while_live(job, count, columns["progress"])
+        return columns | _while_live(job, count, columns["progress"], now)
     return columns | _at_the_end(job, count)
 
 
-def _while_live(job: Job, count: _Count, progress: float | None) -> dict[str, Any]:
+def _while_live(job: Job, count: _Count, progress: float | None, now: datetime) -> dict[str, Any]:
     if not count.begun:
-        return {"state": job.state, "refreshed_at": timezone.now()}
-    now = timezone.now()
+        return {"state": job.state, "refreshed_at": now}
     started_at = job.started_at or now
     ran = (now - started_at).total_seconds()
     # Of an attempt that goes on with what was done before it, nothing is known about its pace.
@@ -277,22 +278,23 @@ def _failure(job: Job, failed: int) -> dict[str, Any]:
 def reopen(job: Job) -> bool:
     """Let a failed or cancelled job run again, as its next attempt; of a canvas the members that did not succeed.
 
-    What it is a member of, and has ended without success, goes on as well, with what was not run after it.
+    What it is a member of, and has ended without success, goes on as well, with what was not run after it, and
+    with what had failed before it. A member whose turn had not come waits for that again.
     Within a transaction; the messages are to be sent after it, see `send_reopened`.
 
     Returns:
         Whether anything runs again.
     """
-    if not _reopen_below(Job.objects.select_for_update().filter(pk=job.pk), held=False):
+    if not _reopen_below(Job.objects.select_for_update().filter(pk=job.pk), held=job.was_skipped):
         return False
     inside = job
     while inside.parent_id is not None:
         parent = Job.objects.select_for_update().get(pk=inside.parent_id)
         if not parent.canvas or parent.state == State.SUCCEEDED:
             break
-        if parent.canvas == Canvas.CHAIN and inside.position is not None:
-            _reopen_below(parent.members.filter(position__gt=inside.position), held=True)
-        _reopen(Job.objects.filter(pk=parent.pk), held=False)
+        if parent.canvas == Canvas.CHAIN:
+            _reopen_links(parent.pk, held=parent.was_skipped)
+        _reopen(Job.objects.filter(pk=parent.pk), held=parent.was_skipped)
         inside = parent
     return True
 
@@ -331,11 +333,19 @@ def _reopen_links(chain: UUID, *, held: bool) -> None:
 
 def send_reopened(job: Job) -> Parents:
     """Send what `reopen` let run again, after its commit; returns whose figures have changed."""
-    root_id = job.root_id or job.pk
-    if not job.canvas:
-        outbox.send(job, job.attempt)
+    around: list[Job] = []
+    inside = job
+    while inside.parent_id is not None:
+        inside = Job.objects.get(pk=inside.parent_id)
+        around.append(inside)
+    for canvas in reversed(around):
+        # The turn of what was not run has perhaps come.
+        if canvas.canvas and not canvas.held:
+            _take_up(canvas)
+    if job.canvas or job.root_id is not None:
+        _send(job.root_id or job.pk)
     else:
-        _send(root_id)
+        outbox.send(job, job.attempt)
     return {job.pk} if job.canvas else ({job.parent_id} if job.parent_id is not None else set())
 
 
@@ -364,11 +374,16 @@ def heal(before: datetime, most: int) -> int:
     parents: Parents = set()
     for job in found:
         Job.objects.filter(pk=job.pk).update(refreshed_at=timezone.now())
-        # It was marked as begun, and then perhaps not what is in it.
-        begin(_first_of([job.pk]), job.given)
-        if job.canvas == Canvas.CHAIN:
-            go_on(job)
+        _take_up(job)
         parents |= refresh(job.pk)
     for parent in parents:
         refresh(parent)
     return len(found)
+
+
+def _take_up(canvas: Job) -> None:
+    """Begin what is to begin in a canvas that is not held back."""
+    # It was marked as begun, and then perhaps not what is in it.
+    begin(_first_of([canvas.pk]), canvas.given)
+    if canvas.canvas == Canvas.CHAIN:
+        go_on(canvas)

@@ -203,6 +203,16 @@ def count_polls(self, path, times, poll=1, after=0.1):
 
 
 @shared_task
+def counts_to(folder, numbers, total):
+    """Counts to each of these numbers when the test lays a file of that name in the folder, then to the end."""
+    counter = step("Count")
+    for number in numbers:
+        wait_for_file(f"{folder}/{number}")
+        counter.update(number, total=total)
+    wait_for_file(f"{folder}/end")
+
+
+@shared_task
 def total(numbers):
     return sum(numbers)
 

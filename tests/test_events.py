@@ -15,6 +15,7 @@ from status.events import (
     Step,
     TopicEvent,
     from_wire,
+    percents,
 )
 from status.states import RANK, State
 
@@ -134,3 +135,12 @@ def test_terminal_states_are_the_last_of_their_attempt():
 )
 def test_percent_of_a_step(step, percent):
     assert step.percent == percent
+
+
+@pytest.mark.parametrize("total", [100, 200, 300, 700, 1000, 3])
+def test_percents_are_those_of_whole_numbers_rounded_down(total):
+    assert [percents(part / total) for part in range(total + 1)] == [
+        part * 100 // total for part in range(total + 1)
+    ]
+    assert percents(None) is None
+    assert percents(0.9999) == 99

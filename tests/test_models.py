@@ -145,6 +145,11 @@ def test_at_shows_an_event_and_changes_nothing(job):
     assert shown.event() == row.event()
 
 
+def test_percents_are_not_rounded_down_twice(job):
+    job.progress = 29 / 100
+    assert job.percent == 29
+
+
 def test_refreshing_forgets_what_was_computed(job):
     assert job.step_list == []
     Job.objects.update(steps=[["Read", 1.0, "running", 1, 4, "rows", "", 2.0]])

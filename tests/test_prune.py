@@ -133,6 +133,96 @@ def test_live_jobs_never_go():
     assert set(Job.objects.values_list("state", flat=True)) == LIVE
 
 
+def workflow(days=40.0, state=State.SUCCEEDED, **last):
+    """A whole of two groups of two members, each with a line and a file; what is given is the last member's."""
+    whole = make(days, state, canvas="chain", tally={"succeeded": 2})
+    members = []
+    for place in range(2):
+        inner = make(days, canvas="group", root=whole, parent=whole, position=place)
+        for number in range(2):
+            fields = {"state": State.SUCCEEDED} | (last if place == number == 1 else {})
+            more = {"root": whole, "parent": inner, "position": number, **fields}
+            members.append(make(days, lines=1, contents=[b"abc"], **more))
+    return whole, members
+
+
+def test_a_workflow_goes_as_a_whole_with_the_files_of_its_members(media):
+    whole, members = workflow()
+    other, kept = workflow(3)
+    expected = would_prune(days=30, keep=None)
+    pruned = run(days=30)
+    assert (pruned.jobs, pruned.lines, pruned.files.files, pruned.files.bytes) == (7, 4, 4, 12)
+    assert pruned == expected
+    assert not Job.objects.filter(root=whole).exists()
+    assert Job.objects.filter(root=other).count() == 6
+    gone = {str(job.pk) for job in members}
+    assert not [name for name in stored(media) if any(pk in name for pk in gone)]
+    assert [job.attachments.get().file.read() for job in kept] == [b"abc"] * 4
+
+
+def test_members_do_not_go_before_their_whole(media):
+    whole, _members = workflow(40)
+    Job.objects.filter(pk=whole.pk).update(finished_at=NOW - timedelta(days=3))
+    assert run(days=30) == Pruned() == would_prune(days=30, keep=None)
+    # Nor are they counted among those that are kept.
+    assert run(keep=1) == Pruned()
+    make(50)
+    assert run(keep=1).jobs == 1
+    assert Job.objects.count() == 7
+
+
+@pytest.mark.parametrize("state", sorted(LIVE))
+def test_a_workflow_stays_while_a_member_moves(state):
+    whole, members = workflow(state=state)
+    Job.objects.filter(pk=whole.pk).update(state=State.SUCCEEDED, finished_at=NOW - timedelta(days=40))
+    assert Job.objects.filter(pk=members[-1].pk).update(state=state) == 1
+    assert run(days=30, keep=1) == Pruned() == would_prune(days=30, keep=None)
+    assert Attachment.objects.count() == 4
+    Job.objects.filter(pk=members[-1].pk).update(state=State.SUCCEEDED)
+    assert run(days=30).jobs == 7
+
+
+def test_a_workflow_stays_while_a_members_remote_work_is_to_be_cancelled():
+    workflow(state=State.CANCELLED, on_cancel={"task": "t"})
+    _whole, members = workflow()
+    Job.objects.filter(pk=members[0].pk).update(state=State.CANCELLED, on_cancel={"task": "t"})
+    # The first workflow's member has succeeded: its `on_cancel` is never sent.
+    assert run(days=30).jobs == 7
+    assert Job.objects.filter(pk=members[0].pk).exists()
+    Job.objects.filter(pk=members[0].pk).update(on_cancel=None)
+    assert run(days=30).jobs == 7
+
+
+def test_a_workflow_of_which_a_member_begins_again_meanwhile_stays(monkeypatch):
+    _whole, members = workflow(state=State.FAILED)
+    remove = pruning._remove
+
+    def retried_first(pks, limit):
+        Job.objects.filter(pk=members[0].pk).update(state=State.QUEUED)
+        return remove(pks, limit)
+
+    monkeypatch.setattr(pruning, "_remove", retried_first)
+    assert run(days=30) == Pruned()
+    assert (Job.objects.count(), Attachment.objects.count()) == (7, 4)
+
+
+def test_what_a_task_started_goes_with_it():
+    whole = make(40)
+    child = make(3, root=whole, parent=whole, contents=[b"a"])
+    make(3, root=whole, parent=child)
+    assert run(days=30).jobs == 3
+
+
+def test_large_workflows_make_smaller_batches(monkeypatch):
+    monkeypatch.setattr(pruning, "MOST_ROWS", 10)
+    for days, members in [(50, 25), (49, 4), (48, 4), (47, 0)]:
+        whole = make(days, canvas="group", tally={"succeeded": members} if members else {})
+        Job.objects.bulk_create(
+            new(days, root=whole, parent=whole, position=place) for place in range(members)
+        )
+    assert [batch.jobs for batch in prune(days=30, keep=None)] == [26, 11]
+
+
 def test_what_is_retried_meanwhile_stays(monkeypatch):
     job = make(40, State.FAILED, lines=2, contents=[b"a"])
     remove = pruning._remove

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from status import conf
-from status.events import JobEvent, Line, Step
+from status.events import JobEvent, Line, Step, percents
 from status.models.queries import LIVE_FIELDS, JobQuerySet
 from status.registry import startables
 from status.states import LIVE, Canvas, Failure, State
@@ -235,7 +235,7 @@ class Job(models.Model):
         """Its part done in whole percents, rounded down; None while unknown."""
         if self.state == State.SUCCEEDED:
             return 100
-        return None if self.progress is None else int(self.progress * 100)
+        return percents(self.progress)
 
     @cached_property
     def step_list(self) -> list[Step]:

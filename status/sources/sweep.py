@@ -1,10 +1,11 @@
 """What beat does for jobs that nobody looks after any more: lost workers, messages that were never sent."""
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from celery import shared_task
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -35,7 +36,9 @@ def sweep() -> None:
     """Send what was not sent, and end or repeat what lost its worker. Any number may run at once."""
     send_unsent()
     send_overdue()
-    workflow.heal(timezone.now() - timedelta(seconds=QUIET_SECONDS), MOST_HEALED)
+    quiet = timezone.now() - timedelta(seconds=QUIET_SECONDS)
+    cancel_again(quiet)
+    workflow.heal(quiet, MOST_HEALED)
     if _is_regular():
         expire_leases()
 
@@ -73,6 +76,15 @@ def send_overdue() -> int:
         if mine and outbox.send(job, job.attempt + 1):
             sent += 1
     return sent
+
+
+def cancel_again(before: datetime) -> None:
+    """Cancel what is in quiet canvases that were asked to end, where the process that did so ended midway."""
+    unasked = Job.objects.live().filter(cancel_requested_at=None)
+    unasked = unasked.filter(Q(parent=OuterRef("pk")) | Q(root=OuterRef("pk")))
+    asked = Job.objects.filter(refreshed_at__lt=before, cancel_requested_at__isnull=False).exclude(canvas="")
+    for job in asked.filter(Exists(unasked)).order_by("refreshed_at")[:MOST_HEALED]:
+        jobs.cancel(job)
 
 
 def expire_leases() -> int:

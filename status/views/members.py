@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
@@ -20,12 +20,14 @@ def index(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = visible_job(request, job_id)
     members = job.members.select_related("owner").defer("traceback", "signature", "result", "given", "output")
     state = request.GET.get("state", "")
-    if state in State.values:
+    if state and state not in State.values:
+        raise Http404("No such state.")
+    if state:
         members = members.filter(state=state)
     page = Paginator(members.order_by("position", "created_at", "pk"), conf.current().page_size)
     context = {
         "job": job,
-        "state": state if state in State.values else "",
+        "state": state,
         "page": page.get_page(request.GET.get("page")),
         "shows_owner": access.sees_all(request.user),
     }

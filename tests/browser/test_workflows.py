@@ -68,3 +68,40 @@ def test_cancels_a_workflow(worker, visit, alice, tmp_path):
     expect(badge(page, "running")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     expect(badge(page, "cancelled")).to_be_visible()
+
+
+def test_a_link_that_is_pressed_while_figures_change_is_followed(worker, visit, alice, tmp_path):
+    parts = [
+        member(tasks.counts_to.s(str(tmp_path), [2, 29, 30, 31], 100), title="Counts"),
+        member(tasks.plus.s(1, 1, str(tmp_path / "end")), title="Waits"),
+    ]
+    job = start(group(parts), owner=alice)
+    for row in job.members.all():
+        reached(row, "running")
+    page = visit(job.get_absolute_url(), alice)
+    row = members(page).get_by_role("listitem").filter(has=page.get_by_role("link", name="Counts"))
+    link = row.get_by_role("link", name="Counts")
+
+    def count_to(number):
+        (tmp_path / str(number)).touch()
+        expect(row).to_contain_text(f"{number}%")
+
+    count_to(2)
+    # Were the list swapped, what is put into it by hand were gone.
+    page.evaluate(
+        """() => document.querySelector("section li a.link-plain").parentElement.insertAdjacentHTML(
+            "beforeend", "<details open><summary>More</summary><i>of it</i></details>")"""
+    )
+    link.focus()
+    count_to(29)
+    expect(link).to_be_focused()
+    expect(row.get_by_text("of it")).to_be_visible()
+    link.hover()
+    page.mouse.down()
+    count_to(30)
+    page.mouse.up()
+    page.wait_for_url(re.compile(str(job.members.get(position=0).pk)))
+    expect(page.get_by_role("heading", name="Counts")).to_be_visible()
+    (tmp_path / "31").touch()
+    (tmp_path / "end").touch()
+    ended(job)

@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 from celery import chain, chord, group
 
+from status import outbox
 from status.canvas import member
 from status.jobs import cancel, retry, start
 from status.models import Job
+from status.sources.sweep import sweep
 from status.states import Canvas, Failure, State
 from tests import tasks
 from tests.conftest import ended, reached
-from tests.processes import wait_until
+from tests.processes import start_worker, wait_until
 
 pytestmark = [pytest.mark.workers, pytest.mark.django_db(transaction=True)]
 
@@ -248,3 +250,102 @@ def test_the_links_of_a_chain_that_a_task_starts_stand_side_by_side(worker, alic
     job = ended(start(tasks.starts_a_chain.s(str(tmp_path / "count")), owner=alice))
     wait_until(lambda: states(job) == ["succeeded"] * 3, what="three members")
     assert Path(tmp_path / "count").read_text() == "xxx"
+
+
+@pytest.fixture
+def own_worker(tmp_path, settings):
+    """Start workers for the queue `own`; who is silent for four seconds is lost."""
+    settings.STATUS = {"LEASE_SECONDS": 4}
+    started = []
+
+    def start_one(name):
+        process = start_worker(tmp_path / name, "-c", "3", queues="own", name=name)
+        started.append(process)
+        return process
+
+    yield start_one
+    for process in started:
+        process.stop()
+
+
+def swept(condition, what):
+    """Sweep, as beat would, until the condition holds."""
+    wait_until(lambda: sweep.apply() and condition(), what=what)
+
+
+def counts(job):
+    """What each task has returned, and in which attempt, in their order."""
+    found = []
+    for row in job.members.order_by("position"):
+        found += counts(row) if row.canvas else [(row.result, row.attempt)]
+    return found
+
+
+def test_a_worker_that_is_killed_amid_a_group_fails_what_ran_and_the_whole_can_be_retried(
+    own_worker, alice, tmp_path
+):
+    gate, first = tmp_path / "gate", own_worker("first")
+    parts = [tasks.plus.s(1, 1), tasks.plus.s(2, 2, str(gate)), tasks.plus.s(3, 3, str(gate))]
+    job = start(group(parts).set(queue="own"), owner=alice)
+    wait_until(lambda: states(job) == ["succeeded", "running", "running"], what="two that run")
+    first.kill()
+    swept(lambda: states(job) == ["succeeded", "failed", "failed"], what="what ran is lost")
+    job = ended(job)
+    assert (job.state, job.tally) == (State.FAILED, {"succeeded": 1, "failed": 2})
+    assert "2 of 3 failed.\nPlus: The worker first@test was lost" in job.error
+    assert {row.failure for row in job.members.filter(state=State.FAILED)} == {Failure.WORKER_LOST}
+    own_worker("second")
+    gate.touch()
+    retry(job)
+    job = ended(job)
+    assert (job.state, job.progress, job.tally) == (State.SUCCEEDED, 1.0, {"succeeded": 3})
+    assert counts(job) == [(2, 1), (4, 2), (6, 2)]
+
+
+def test_a_worker_that_is_killed_amid_a_chord_has_what_is_safe_to_repeat_run_again(
+    own_worker, alice, tmp_path
+):
+    gate, path, first = tmp_path / "gate", tmp_path / "path", own_worker("first")
+    parts = [tasks.plus.s(1, 1), tasks.plus.s(2, 2, str(gate)), tasks.plus.s(3, 3, str(gate))]
+    body = chain(tasks.total.s(), tasks.append.si(str(path)))
+    job = start(chord(parts, body).set(queue="own"), owner=alice, repeatable=True)
+    wait_until(lambda: states(job)[0] == ["succeeded", "running", "running"], what="two that run")
+    first.kill()
+    own_worker("second")
+    swept(lambda: counts(job)[1:3] == [(None, 2), (None, 2)], what="what ran begins again")
+    assert states(job) == [["succeeded", "running", "running"], "queued", "queued"]
+    gate.touch()
+    job = ended(job)
+    assert (job.state, job.progress, job.tally) == (State.SUCCEEDED, 1.0, {"succeeded": 3})
+    assert counts(job) == [(2, 1), (4, 2), (6, 2), (12, 1), (None, 1)]
+    assert path.read_text() == "x"
+
+
+def test_a_message_of_a_member_that_comes_twice_counts_once(worker, alice, tmp_path):
+    gate, path = tmp_path / "gate", tmp_path / "path"
+    parts = [tasks.append.si(str(path)), tasks.plus.si(1, 1, str(gate)), tasks.plus.si(2, 2)]
+    job = start(chain(group(parts), tasks.append.si(str(path))), owner=alice)
+    inner, body = job.members.order_by("position")
+
+    def again(row):
+        for _ in range(3):
+            assert outbox.deliver(row, 1)
+        # What comes after them has been taken from the queue after them.
+        ended(start(tasks.add.s(1, 2), owner=alice))
+
+    for place in (0, 2):
+        ended(inner.members.get(position=place))
+    again(inner.members.get(position=0))
+    # It runs: a second process has the message as well.
+    again(reached(inner.members.get(position=1), State.RUNNING))
+    wait_until(lambda: Job.objects.get(pk=inner.pk).tally == {"succeeded": 2, "running": 1}, what="the count")
+    assert Job.objects.get(pk=inner.pk).progress == pytest.approx(2 / 3)
+    gate.touch()
+    ended(job)
+    again(body)
+    again(inner.members.get(position=1))
+    assert path.read_text() == "xx"
+    job.refresh_from_db()
+    assert (job.state, job.tally, job.attempt) == (State.SUCCEEDED, {"succeeded": 2}, 1)
+    assert Job.objects.get(pk=inner.pk).tally == {"succeeded": 3}
+    assert set(Job.objects.filter(root=job).values_list("attempt", flat=True)) == {1}
