@@ -8,6 +8,10 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
+from websockets.client import ClientProtocol
+from websockets.frames import Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
 
 from status import access, channel
 from status.broadcast import broadcast
@@ -15,6 +19,7 @@ from status.call_off import add_postscript
 from status.events import JobEvent, Line, ListEvent, LogoutEvent, Step
 from status.hub import Connection
 from status.hub.core import Hub
+from status.hub.slots import Frame, packed
 from status.models import Job, LogLine
 from status.regions import Region, Subject, View
 from status.states import State
@@ -526,3 +531,37 @@ async def test_a_stalled_reader_gets_every_region_that_changed(hub, alice, job):
     await until(lambda: len(stalled.frames) == 2)
     assert "data-cancelling" in stalled.frames[1]
     assert "77" in stalled.frames[1]
+
+
+async def test_a_server_that_takes_packed_frames_is_given_them_at_once():
+    taken = []
+    connection = Connection(
+        send=None, close=None, write=lambda frame: not taken.append(frame), user="", session=""
+    )
+    connection.put(Frame(parts={"badge": "new"}))
+    assert taken == [b"\x81\x03new"]
+
+
+async def test_what_a_full_socket_does_not_take_waits_and_is_replaced():
+    sent, gate = [], asyncio.Event()
+
+    async def send(text):
+        await gate.wait()
+        sent.append(text)
+
+    connection = Connection(send=send, close=None, write=lambda frame: False, user="", session="")
+    connection.put(Frame(parts={"badge": "first"}))
+    await asyncio.sleep(0)
+    connection.put(Frame(parts={"badge": "second"}))
+    connection.put(Frame(parts={"badge": "third"}))
+    gate.set()
+    await until(lambda: len(sent) == 2)
+    assert sent == ["first", "third"]
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_packed_frames_are_what_a_client_reads(size):
+    reader = ClientProtocol(parse_uri("ws://localhost/"), state=OPEN)
+    reader.receive_data(packed("x" * size))
+    [frame] = reader.events_received()
+    assert (frame.opcode, frame.fin, len(frame.data)) == (Opcode.TEXT, True, size)

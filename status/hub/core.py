@@ -301,13 +301,17 @@ class Hub:
         """Tell every page that its socket lives; count the lists anew, in case a message was lost."""
         await asyncio.sleep(conf.current().beat_seconds)
         frames: dict[str, Frame] = {}
+        now = asyncio.get_running_loop().time()
         for live in list(self._lives.values()):
             language = live.view.language
             if language not in frames:
                 with look_of(live.view):
                     frames[language] = Frame(parts={BEAT_ID: beat()})
-            for connection in live.connections:
-                if connection.ready:
+            for connection in list(live.connections):
+                if connection.is_stuck(now):
+                    logger.info("A peer took nothing for a minute and is closed")
+                    await connection.close(1011)
+                elif connection.ready:
                     connection.put(frames[language])
         for entry in self._entries.values():
             if entry.subject.kind is Kind.LIST:
