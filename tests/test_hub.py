@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -565,3 +566,14 @@ def test_packed_frames_are_what_a_client_reads(size):
     reader.receive_data(packed("x" * size))
     [frame] = reader.events_received()
     assert (frame.opcode, frame.fin, len(frame.data)) == (Opcode.TEXT, True, size)
+
+
+async def test_what_is_repaired_does_not_delay_what_is_reported(hub, job, alice):
+    socket = await open_socket(hub, alice, Region(Subject.job(job.pk), PROGRESS, "progress"))
+    [live] = hub._lives.values()
+    await until(lambda: live.pace.wait(time.monotonic(), 0.1) == 0)
+    due = live.pace._due
+    await hub._repair()
+    await until(lambda: not live.dirty)
+    assert live.pace._due == due
+    assert socket.closed is None
