@@ -1,5 +1,6 @@
 """A measured figure beside its bound."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -11,6 +12,14 @@ class Figure:
     measured: str
     bound: str
     holds: bool
+    limit: str = ""
+    """What the time goes into."""
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """The figures as Markdown."""
+    rows = [f"| {f.name} | {f.measured} | {f.bound} | {'yes' if f.holds else '**no**'} |" for f in figures]
+    return "\n".join(["| figure | measured | must reach | holds |", "|---|---|---|---|", *rows])
 
 
 def percentile(values: list[float], part: float) -> float:

@@ -1,56 +1,201 @@
-"""The real thing for the benchmarks: Valkey, a database, one daphne, one worker; all on the loopback."""
+"""The real thing for the benchmarks: Valkey, a database, workers, web servers; all on the loopback."""
 
 import contextlib
+import itertools
+import json
 import os
+import resource
+import socket
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
+
+from benchmarks.viewers import Address
+from config.services import all_services
 from config.valkey import Valkey
+
+OPENED = {"PUBLISH_SECONDS": 0.0, "FRAME_SECONDS": 0.0}
+"""The settings with which ten frames a second are not the ceiling."""
+
+
+class Server:
+    """A web server under measurement."""
+
+    def __init__(self, process: Any, port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = psutil.Process(process.child.pid)
+
+    def cpu_seconds(self) -> float:
+        """The processor time it has taken since it began."""
+        times = self.process.cpu_times()
+        return times.user + times.system
+
+    def memory_bytes(self) -> int:
+        """What it holds for itself."""
+        return self.process.memory_full_info().uss
+
+    def address(self, path: str, cookie: str = "") -> Address:
+        """A socket of this server, as a browser would open it."""
+        headers = {"Origin": self.url} | ({"Cookie": cookie} if cookie else {})
+        return Address(url=self.url.replace("http", "ws") + path, headers=headers)
 
 
 class Stack:
-    """Set up on entering, gone on leaving; `web` and `worker` are processes, `user` may log in."""
+    """Set up on entering, gone on leaving; `user` may log in."""
 
     def __enter__(self) -> Self:
         self._resources = contextlib.ExitStack()
         self.folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="status-bench-")))
-        valkey = self._resources.enter_context(Valkey(self.folder / "valkey"))
+        self.valkey = self._resources.enter_context(Valkey(self.folder / "valkey"))
         os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
             "RUN_DIR": str(self.folder),
-            "REDIS_URL": valkey.url,
+            "REDIS_URL": self.valkey.url,
             "DEBUG": "0",
             "SECRET_KEY": "for the benchmarks",
             "ALLOWED_HOSTS": "127.0.0.1,testserver",
         }
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         import django
 
         django.setup()
         from django.contrib.auth import get_user_model
         from django.core.management import call_command
 
-        from tests.processes import Web, start_worker
-
         call_command("migrate", verbosity=0)
         self.user = get_user_model().objects.create_user("bench")
-        self.web = Web(self.folder / "web.log")
-        self._resources.callback(self.web.stop)
-        self.worker = start_worker(self.folder / "worker.log", "-c", "1")
-        self._resources.callback(self.worker.stop)
+        self.numbers = itertools.count(1)
+        self.workers: dict[str, psutil.Process] = {}
         return self
 
     def __exit__(self, *error: object) -> None:
         self._resources.close()
 
-    def page(self, path: str) -> Any:
-        """A page loaded as the user, whose socket is served by `web`."""
-        from django.test import Client
+    def name(self, what: str) -> str:
+        """A name that nothing else in this run has."""
+        return f"{what}-{next(self.numbers)}"
 
-        from tests.conftest import Page
+    @contextlib.contextmanager
+    def web(
+        self,
+        server: str = "daphne",
+        application: str = "config.asgi:application",
+        environment: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> Iterator[Server]:
+        """A web server, by the command of `make run`; `settings` are keys of `STATUS`."""
+        from tests.processes import Process, free_port, wait_until
+
+        port = free_port()
+        command = all_services(server, port, 0)[0].command[2:-1]
+        process = Process(
+            *command,
+            application,
+            log=self.folder / f"{self.name(server)}.log",
+            DJANGO_SETTINGS_MODULE="benchmarks.settings",
+            BENCH_STATUS=json.dumps(settings),
+            **(environment or {}),
+        )
+        try:
+            wait_until(lambda: _listens(process, port), 60, server)
+            yield Server(process, port)
+        finally:
+            process.stop()
+
+    @contextlib.contextmanager
+    def bare(self, size: int) -> Iterator[Server]:
+        """The bare socket loop, with frames of `size` bytes."""
+        from tests.processes import Process, free_port, wait_until
+
+        port = free_port()
+        process = Process("benchmarks.bare", str(port), str(size), log=self.folder / "bare.log")
+        try:
+            wait_until(lambda: _listens(process, port), 60, "the bare loop")
+            yield Server(process, port)
+        finally:
+            process.stop()
+
+    def queue(
+        self, name: str, environment: dict[str, str] | None = None, settings: dict[str, Any] | None = None
+    ) -> str:
+        """The queue of that name, and a prefork worker with one process for it, started the first time.
+
+        `settings` are keys of `STATUS`.
+        """
+        from tests.processes import start_worker
+
+        if name in self.workers:
+            return name
+        process = start_worker(
+            self.folder / f"{name}.log",
+            *("-I", "tests.tasks,benchmarks.tasks", "-c", "1"),
+            queues=name,
+            name=name,
+            DJANGO_SETTINGS_MODULE="benchmarks.settings",
+            BENCH_STATUS=json.dumps(settings or {}),
+            **(environment or {}),
+        )
+        self._resources.callback(process.stop)
+        self.workers[name] = psutil.Process(process.child.pid)
+        return name
+
+    def shipped(self) -> str:
+        """The queue of a worker with the settings as shipped; it is started when first asked for."""
+        return self.queue("shipped")
+
+    def opened(self) -> str:
+        """The queue of a worker without limit of pace."""
+        return self.queue("opened", settings=OPENED)
+
+    def start(self, signature: Any, queue: str) -> Any:
+        """Start a job of the user there."""
+        from status.jobs import start
+
+        return start(signature.set(queue=queue), owner=self.user)
+
+    def gate(self) -> Path:
+        """A file that is not there yet."""
+        return self.folder / self.name("gate")
+
+    def cookie(self) -> str:
+        """A session of the user."""
+        from django.test import Client
 
         client = Client()
         client.force_login(self.user)
-        response = client.get(path)
-        assert response.status_code == 200, response
-        return Page(response.content.decode(), self.web, f"sessionid={client.cookies['sessionid'].value}")
+        return f"sessionid={client.cookies['sessionid'].value}"
+
+    def socket_path(self, template: str, **context: Any) -> str:
+        """The signed address of the socket of a page that is made from `template`, for the user."""
+        from html import unescape
+
+        from django.template import engines
+        from django.test import RequestFactory
+
+        request = RequestFactory().get("/")
+        request.user = self.user
+        page = engines["django"].from_string("{% load status %}" + template + "{% live_socket %}")
+        return unescape(page.render(context, request).partition('ws-connect="')[2].partition('"')[0])
+
+    def card(self, server: Server, job: Any) -> Address:
+        """The page with the card of `job`."""
+        return server.address(self.socket_path("{% live job %}", job=job), self.cookie())
+
+
+def _listens(process: Any, port: int) -> bool:
+    assert process.child.poll() is None, process.output()[-4000:]
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def alone(measure: Any) -> None:
+    """Run one script by itself and print its figures."""
+    with Stack() as stack:
+        for figure in measure(stack):
+            sys.stdout.write(f"{figure.name}: {figure.measured} (wanted: {figure.bound})\n")

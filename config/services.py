@@ -55,7 +55,7 @@ def _web(server: str, port: int) -> Service:
         # A socket that lives for days is a page left open, not a fault: no time limit.
         "daphne": ("-b", "127.0.0.1", "-p", str(port), "--websocket_timeout", "-1"),
         "uvicorn": (
-            *("--host", "127.0.0.1", "--port", str(port), "--ws", "websockets-sansio"),
+            *("--host", "127.0.0.1", "--port", str(port), "--ws", "config.sockets:DirectProtocol"),
             *("--ws-per-message-deflate", "false"),
             *("--timeout-graceful-shutdown", "2"),
         ),

@@ -1,21 +1,25 @@
-"""daphne for uploads of any size: `python -m config.web -p 8000 config.asgi:application`; daphne's options.
+"""daphne for uploads of any size and many sockets: `python -m config.web -p 8000 config.asgi:application`.
 
-As it is shipped, it holds a request's body in memory more than once: Twisted parses multipart forms, of which
-daphne uses nothing, and daphne puts the whole body into a queue before the application reads any of it
-(https://github.com/django/daphne/issues/483). A form of 190 MB took 2.2 GB. Here the body stays in the
-temporary file into which Twisted wrote it, and the application reads it piece by piece.
+It takes daphne's options. As it is shipped, daphne holds a request's body in memory more than once: Twisted
+parses multipart forms, of which daphne uses nothing, and daphne puts the whole body into a queue before the
+application reads any of it (https://github.com/django/daphne/issues/483). A form of 190 MB took 2.2 GB. Here the
+body stays in the temporary file into which Twisted wrote it, and the application reads it piece by piece.
 """
 
 import io
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import daphne.server
 from daphne.cli import CommandLineInterface
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet.tcp import Server as TCPServer
 
 BODY = "config.web.body"
+WRITE = "status.write"
 PIECE_BYTES = 65_536
 
 Message = dict[str, Any]
@@ -57,10 +61,31 @@ class StreamingServer(Server):  # type: ignore[misc]
         super().__init__(streaming, *args, **kwargs)
 
     def create_application(self, protocol: Any, scope: Message) -> Any:
-        """Hand the request's file over with the scope."""
+        """Hand the request's file over with the scope, and to a socket's application the short way out."""
         if isinstance(protocol, StreamingRequest):
             scope[BODY] = protocol.body
+        elif isinstance(protocol, WebSocketProtocol):
+            scope.setdefault("extensions", {})[WRITE] = partial(write, protocol)
         return super().create_application(protocol, scope)
+
+
+def write(protocol: Any, frame: bytes) -> bool:
+    """Write a packed frame to a socket at once; False if it must wait for what was written before.
+
+    The way through Autobahn and Twisted packs it anew for each socket, and takes two more system calls to ask when
+    the socket can be written to, which it nearly always can.
+    """
+    transport: Any = protocol.transport
+    # Behind TLS there is more to do, and no such transport.
+    is_open = type(transport) is TCPServer and transport.connected and protocol.state == protocol.STATE_OPEN
+    if not is_open or transport.dataBuffer or transport._tempDataBuffer:
+        return False
+    written: int | Exception = transport.writeSomeData(frame)
+    if isinstance(written, Exception):
+        return False
+    if written < len(frame):
+        transport.write(frame[written:])
+    return True
 
 
 def reader(body: Any, receive: Receive) -> Receive:

@@ -17,6 +17,13 @@ GOING_AWAY = 1011
 NOT_LOGGED_IN = 4401
 DENIED = 4403
 
+WRITE = "status.write"
+"""An ASGI extension that a server may offer: a callable that takes a packed WebSocket frame at once and returns
+True, or returns False because the socket is closed or its buffer is not empty."""
+
+SERVER_SEND = "status.send"
+"""The key in the scope of the server's own `send`: a frame needs nothing of the middleware between."""
+
 
 def session_hash(session_key: str | None) -> str:
     """What names a session on the wire; the key itself is a secret."""
@@ -60,14 +67,19 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
 
     async def _attach(self, view: View, user: Any) -> None:
         session = self.scope.get("session")
+        self._send_message = self.scope.get(SERVER_SEND, self.base_send)
         self.connection = Connection(
-            send=self.send,
+            send=self._send_text,
             close=self.close,
+            write=self.scope.get("extensions", {}).get(WRITE),
             user=view.user,
             session=session_hash(session.session_key if session is not None else None),
         )
         self.view = view
         await get_hub().attach(self.connection, view, user)
+
+    async def _send_text(self, text: str) -> None:
+        await self._send_message({"type": "websocket.send", "text": text})
 
     async def _refuse(self, code: int) -> None:
         await self.send(rendering.last_beat("refused"))

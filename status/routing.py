@@ -7,7 +7,7 @@ from channels.routing import URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path
 
-from status.consumers import PageConsumer
+from status.consumers import SERVER_SEND, PageConsumer
 
 PAGE_PATH = "ws/status/"
 
@@ -20,4 +20,9 @@ def websocket_application() -> Any:
     Example:
         >>> application = ProtocolTypeRouter({"http": http, "websocket": websocket_application()})
     """
-    return AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+    guarded = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> Any:
+        return await guarded({**scope, SERVER_SEND: send}, receive, send)
+
+    return application

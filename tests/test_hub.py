@@ -2,12 +2,17 @@
 
 import asyncio
 import re
+import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
+from websockets.client import ClientProtocol
+from websockets.frames import Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
 
 from status import access, channel
 from status.broadcast import broadcast
@@ -16,6 +21,7 @@ from status.events import JobEvent, Line, ListEvent, LogoutEvent, Step
 from status.hub import Connection, core
 from status.hub.core import Hub
 from status.hub.painting import paint
+from status.hub.slots import Frame, packed
 from status.models import Job, LogLine
 from status.regions import Region, Subject, View
 from status.rendering import load
@@ -553,3 +559,48 @@ async def test_a_stalled_reader_gets_every_region_that_changed(hub, alice, job):
     await until(lambda: len(stalled.frames) == 2)
     assert "data-cancelling" in stalled.frames[1]
     assert "77" in stalled.frames[1]
+
+
+async def test_a_server_that_takes_packed_frames_is_given_them_at_once():
+    taken = []
+    connection = Connection(
+        send=None, close=None, write=lambda frame: not taken.append(frame), user="", session=""
+    )
+    connection.put(Frame(parts={"badge": "new"}))
+    assert taken == [b"\x81\x03new"]
+
+
+async def test_what_a_full_socket_does_not_take_waits_and_is_replaced():
+    sent, gate = [], asyncio.Event()
+
+    async def send(text):
+        await gate.wait()
+        sent.append(text)
+
+    connection = Connection(send=send, close=None, write=lambda frame: False, user="", session="")
+    connection.put(Frame(parts={"badge": "first"}))
+    await asyncio.sleep(0)
+    connection.put(Frame(parts={"badge": "second"}))
+    connection.put(Frame(parts={"badge": "third"}))
+    gate.set()
+    await until(lambda: len(sent) == 2)
+    assert sent == ["first", "third"]
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_packed_frames_are_what_a_client_reads(size):
+    reader = ClientProtocol(parse_uri("ws://localhost/"), state=OPEN)
+    reader.receive_data(packed("x" * size))
+    [frame] = reader.events_received()
+    assert (frame.opcode, frame.fin, len(frame.data)) == (Opcode.TEXT, True, size)
+
+
+async def test_what_is_repaired_does_not_delay_what_is_reported(hub, job, alice):
+    socket = await open_socket(hub, alice, Region(Subject.job(job.pk), PROGRESS, "progress"))
+    [live] = hub._lives.values()
+    await until(lambda: live.pace.wait(time.monotonic(), 0.1) == 0)
+    due = live.pace._due
+    await hub._repair()
+    await until(lambda: not live.dirty)
+    assert live.pace._due == due
+    assert socket.closed is None

@@ -181,10 +181,10 @@ class Hub:
             return
         await self._accept(event)
 
-    async def _accept(self, event: Event) -> None:
+    async def _accept(self, event: Event, *, read: bool = False) -> None:
         match event:
             case JobEvent():
-                self._accept_job(event)
+                self._accept_job(event, read=read)
             case MembersEvent():
                 entry = self._entries.get(Subject.job(event.job))
                 if entry is not None:
@@ -201,23 +201,27 @@ class Hub:
             case LogoutEvent():
                 await self._log_out(event)
 
-    def _accept_job(self, event: JobEvent) -> None:
+    def _accept_job(self, event: JobEvent, *, read: bool) -> None:
         entry = self._entries.get(Subject.job(event.job))
         if entry is None:
             return
         held = entry.event.milestone if entry.event else None
         if entry.offer(event) and entry.event is not None:
-            self._mark(entry, urgent=entry.event.milestone != held)
+            self._mark(entry, urgent=entry.event.milestone != held, counts=not read)
 
     def _lists(self, scope: str) -> list[Entry]:
         return [e for s, e in self._entries.items() if s.kind is Kind.LIST and s.scope == scope]
 
-    def _mark(self, entry: Entry, *, urgent: bool = False) -> None:
-        """Paint the regions of `entry`: at once if their page had no frame lately, else in time."""
+    def _mark(self, entry: Entry, *, urgent: bool = False, counts: bool = True) -> None:
+        """Paint the regions of `entry`: at once if their page had no frame lately, else in time.
+
+        What does not count goes out beside the pace; else each update of a job that reports at that pace would be late.
+        """
         now = time.monotonic()
         for live in entry.lives:
             live.dirty.update(live.regions_of(entry.subject))
-            wait = 0.0 if urgent else live.pace.wait(now, conf.current().frame_seconds)
+            live.counts = live.counts or counts
+            wait = 0.0 if urgent or not counts else live.pace.wait(now, conf.current().frame_seconds)
             if wait == 0:
                 self._make_ready(live)
             elif live.timer is None and live not in self._ready:
@@ -238,8 +242,9 @@ class Hub:
         lives, self._ready = self._ready, set()
         work = []
         for live in lives:
-            live.pace.take(time.monotonic(), conf.current().frame_seconds)
-            dirty, live.dirty = live.dirty, set()
+            if live.counts:
+                live.pace.take(time.monotonic(), conf.current().frame_seconds)
+            dirty, live.dirty, live.counts = live.dirty, set(), False
             work.append((live, dirty))
         for live, frame in await self._paint(work):
             for connection in live.connections:
@@ -307,13 +312,16 @@ class Hub:
         """Tell every page that its socket lives; count the lists anew, in case a message was lost."""
         await asyncio.sleep(conf.current().beat_seconds)
         frames: dict[str, Frame] = {}
+        now = asyncio.get_running_loop().time()
         for live in list(self._lives.values()):
             language = live.view.language
             if language not in frames:
                 with look_of(live.view):
                     frames[language] = Frame(parts={BEAT_ID: beat()})
-            for connection in live.connections:
-                if connection.ready:
+            for connection in list(live.connections):
+                if connection.is_stuck(now):
+                    await connection.close(1011)
+                elif connection.ready:
                     connection.put(frames[language])
         for entry in self._entries.values():
             if entry.subject.kind is Kind.LIST:
@@ -332,16 +340,16 @@ class Hub:
             logger.warning("Rows not read, next try in %g s: %r", conf.current().repair_seconds, error)
             return
         for event in events:
-            await self._accept(event)
+            await self._accept(event, read=True)
         found = {event.job for event in events if isinstance(event, JobEvent)}
         for entry in self._entries.values():
             if entry.subject.kind is Kind.JOB and entry.subject.job_id in set(ids) - found:
                 entry.job = None
             if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
                 entry.forget_members()
-                self._mark(entry)
+                self._mark(entry, counts=False)
             if entry.stale or entry.is_cancelling or (entry.tail_stale and entry.job is not None):
-                self._mark(entry)
+                self._mark(entry, counts=False)
         await self._finish_pages()
 
     async def _finish_pages(self) -> None:

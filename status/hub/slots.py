@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,21 @@ SEND_SECONDS = 60.0
 """A peer that takes nothing for so long is closed; daphne never says that it is slow, uvicorn waits."""
 
 
+def packed(text: str) -> bytes:
+    """`text` as one unmasked WebSocket frame (RFC 6455, 5.2).
+
+    >>> packed("hi")
+    b'\\x81\\x02hi'
+    """
+    payload = text.encode()
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", 0x81, size) + payload
+    if size < 65_536:
+        return struct.pack("!BBH", 0x81, 126, size) + payload
+    return struct.pack("!BBQ", 0x81, 127, size) + payload
+
+
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """Fragments by region id, those of cells by `region/cell`, and the log regions that have new lines."""
@@ -31,6 +47,11 @@ class Frame:
     def text(self) -> str:
         """The fragments as one message, joined once for all who get this frame."""
         return "".join(self.parts.values())
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The text as it goes over the wire, made once for all whose server takes it like that."""
+        return packed(self.text)
 
     def then(self, newer: "Frame") -> "Frame":
         """This frame with what `newer` replaces; a whole region replaces its cells, and comes after them."""
@@ -89,9 +110,21 @@ class LogFeed:
 
 
 class Connection:
-    """One socket: its slot, its place in the logs, and the task that writes to it."""
+    """One socket: its slot, its place in the logs, and while something waits, the task that writes to it."""
 
-    __slots__ = ("_close", "_pending", "_send", "_task", "_waiter", "log_ends", "ready", "session", "user")
+    __slots__ = (
+        "_close",
+        "_ended",
+        "_pending",
+        "_send",
+        "_since",
+        "_task",
+        "_write",
+        "log_ends",
+        "ready",
+        "session",
+        "user",
+    )
 
     def __init__(
         self,
@@ -100,31 +133,43 @@ class Connection:
         close: Callable[[int], Awaitable[None]],
         user: str,
         session: str,
+        write: Callable[[bytes], bool] | None = None,
     ) -> None:
+        """`write` takes a packed frame at once, or says that it cannot now; then `send` is awaited."""
         self._send = send
         self._close = close
+        self._write = write
         self._pending: Frame | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._since: float | None = None
+        self._ended = False
         self.user = user
         self.session = session
         self.ready = False
         """Whether it has its first, whole frame; before that, changes are of no use to it."""
         self.log_ends: dict[str, Place] = {}
-        self._task = asyncio.get_running_loop().create_task(self._write())
 
     def put(self, frame: Frame) -> None:
-        """Leave `frame` for the writer."""
-        self._pending = frame if self._pending is None else self._pending.then(frame)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """Send `frame`, at once if the socket takes it; else what comes meanwhile replaces it."""
+        if self._task is not None:
+            self._pending = frame if self._pending is None else self._pending.then(frame)
+        elif not self._ended and (frame.logs or self._write is None or not self._write(frame.packed)):
+            self._pending = frame
+            self._task = asyncio.get_running_loop().create_task(self._drain())
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether its peer has taken nothing for `SEND_SECONDS`; `now` is the loop's time."""
+        return self._since is not None and now - self._since > SEND_SECONDS
 
     def stop(self) -> None:
-        """End the writer."""
-        self._task.cancel()
+        """Send nothing more."""
+        self._ended = True
+        if self._task is not None:
+            self._task.cancel()
 
     async def close(self, code: int, last: str = "") -> None:
-        """Send `last` and close; the writer ends."""
-        self._task.cancel()
+        """Send `last` and close."""
+        self.stop()
         with contextlib.suppress(Exception):
             # A peer that takes nothing must not hold who closes the others.
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -132,32 +177,23 @@ class Connection:
                     await self._send(last)
                 await self._close(code)
 
-    async def _write(self) -> None:
+    async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while True:
-                if self._pending is None:
-                    self._waiter = loop.create_future()
-                    await self._waiter
-                    self._waiter = None
-                frame, self._pending = self._pending, None
-                if frame is not None:
-                    text = frame.text if not frame.logs else frame.text + await self._log_text(frame)
-                    if text:
-                        async with asyncio.timeout(SEND_SECONDS):
-                            await self._send(text)
-        except asyncio.CancelledError:
-            raise
-        except TimeoutError:
-            logger.info("A peer took nothing for %g s and is closed", SEND_SECONDS)
-            await self._abort()
+            while (frame := self._pending) is not None:
+                self._pending = None
+                text = frame.text if not frame.logs else frame.text + await self._log_text(frame)
+                if text:
+                    self._since = loop.time()
+                    await self._send(text)
+                    self._since = None
         except Exception as error:
             logger.debug("A socket went away while it was written to: %r", error)
-            await self._abort()
-
-    async def _abort(self) -> None:
-        with contextlib.suppress(Exception):
-            await self._close(1011)
+            self._ended = True
+            with contextlib.suppress(Exception):
+                await self._close(1011)
+        finally:
+            self._task = self._since = None
 
     async def _log_text(self, frame: Frame) -> str:
         texts = []

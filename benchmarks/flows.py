@@ -1,0 +1,106 @@
+"""Updates on their way to many viewers, ours and the tutorial's, while something is measured."""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.stack import OPENED, Server, Stack
+from benchmarks.viewers import Viewers
+
+CORE = "channels_redis.core.RedisChannelLayer"
+PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
+
+
+def window(server: Server, viewers: Viewers, seconds: float) -> dict[str, float]:
+    """What is delivered in `seconds`.
+
+    `rate`: deliveries a second; `cpu`: microseconds of the server for each; `busy` and `client`: the part of a
+    core that the server and the load client took; `bytes` of a frame.
+    """
+    viewers.report()
+    began, cpu, client = time.monotonic(), server.cpu_seconds(), viewers.cpu_seconds()
+    time.sleep(seconds)
+    report = viewers.report()
+    took, cpu = time.monotonic() - began, server.cpu_seconds() - cpu
+    frames = max(report["frames"], 1)
+    return {
+        "rate": report["frames"] / took,
+        "cpu": cpu / frames * 1e6,
+        "busy": cpu / took,
+        "client": (viewers.cpu_seconds() - client) / took,
+        "bytes": report["bytes"] / frames,
+        "delays": report["delays"],
+    }
+
+
+@contextlib.contextmanager
+def ours(
+    stack: Stack, kind: str, viewers: int, rate: float, *, opened: bool = False, stamps: bool = False
+) -> Iterator[tuple[Server, Viewers]]:
+    """The job card of one running job: `rate` updates a second in a worker, until it is left."""
+    from benchmarks import tasks
+    from tests.conftest import ended
+
+    queue, gate = stack.opened() if opened else stack.shipped(), stack.gate()
+    with stack.web(kind, **(OPENED if opened else {})) as server:
+        job = stack.start(tasks.pulse.s(10**9, 1 / rate, str(gate)), queue)
+        with Viewers([stack.card(server, job)], viewers, stamps=stamps) as watching:
+            gate.touch()
+            try:
+                _wait_for_frames(watching)
+                yield server, watching
+            finally:
+                gate.unlink()
+                ended(job)
+
+
+@contextlib.contextmanager
+def tutorial(
+    stack: Stack, kind: str, viewers: int, rate: float, *, layer: str = CORE
+) -> Iterator[tuple[Server, Viewers]]:
+    """The tutorial's consumer on the same server and the same Redis."""
+    from benchmarks import tasks
+    from tests.processes import wait_until
+
+    gate, seen, name = stack.gate(), stack.gate(), stack.name("job")
+    environment = {"BENCH_TUTORIAL_LAYER": layer}
+    queue = stack.queue(f"tutorial-{layer.split('.')[1]}", environment)
+    with stack.web(kind, "benchmarks.tutorial:application", environment) as server:
+        address = server.address(f"/ws/progress/{name}/", stack.cookie())
+        with Viewers([address], viewers) as watching:
+            signature = tasks.tutorial_pulse.s(f"progress_{name}", 10**9, 1 / rate, str(gate), str(seen))
+            signature.set(queue=queue).delay()
+            gate.touch()
+            try:
+                _wait_for_frames(watching)
+                yield server, watching
+            finally:
+                gate.unlink()
+                wait_until(seen.exists, 60, "the end of the tutorial's task")
+
+
+@contextlib.contextmanager
+def bare(stack: Stack, viewers: int, size: int) -> Iterator[tuple[Server, Viewers]]:
+    """The limit of sockets in Python: nothing but writes of a prepared frame of `size` bytes."""
+    with stack.bare(size) as server, Viewers([server.address("/")], viewers) as watching:
+        yield server, watching
+
+
+def median(rounds: list[dict[str, Any]]) -> dict[str, float]:
+    """Of each number the median."""
+    return {key: statistics.median(each[key] for each in rounds) for key in rounds[0] if key != "delays"}
+
+
+def _wait_for_frames(viewers: Viewers) -> None:
+    from tests.processes import wait_until
+
+    seen = 0
+
+    def flows() -> bool:
+        nonlocal seen
+        seen += viewers.report()["frames"]
+        return seen >= viewers.count
+
+    wait_until(flows, 60, "the first frames")
