@@ -6,22 +6,19 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import DatabaseError, InterfaceError
 
 from status import access, channel, conf
 from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent, from_wire
 from status.hub.entries import Entry, Live
-from status.hub.painting import paint, paint_block, read_events, read_tail
+from status.hub.painting import Painter, paint, paint_block, read_events, read_tail
 from status.hub.slots import Connection, Frame, LogFeed, Place
 from status.regions import Kind, Region, Subject, View
 from status.rendering import BEAT_ID, beat, last_beat, load, look_of, swap
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Hub:
@@ -37,9 +34,8 @@ class Hub:
         self._kick = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        # One thread: what it reads and renders it does in the order in which it was asked, so that a frame
-        # never overtakes a newer one.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="status-hub")
+        self._painter = Painter()
+        self._in_thread = self._painter.run
 
     # -- connections come and go ---------------------------------------------------------------------------
 
@@ -201,7 +197,7 @@ class Hub:
             case LogoutEvent():
                 await self._log_out(event)
 
-    def _accept_job(self, event: JobEvent, *, read: bool) -> None:
+    def _accept_job(self, event: JobEvent, *, read: bool = False) -> None:
         entry = self._entries.get(Subject.job(event.job))
         if entry is None:
             return
@@ -374,16 +370,6 @@ class Hub:
                         last = last_beat("refused")
                     await connection.close(4401, last)
 
-    async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        def run() -> T:
-            close_old_connections()
-            try:
-                return work(*args)
-            finally:
-                close_old_connections()
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
     async def stop(self) -> None:
         """End the hub's tasks and its thread; for tests."""
         for task in self._tasks:
@@ -391,8 +377,7 @@ class Hub:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
-        self._thread.shutdown(wait=False)
+        await self._painter.stop()
 
 
 _hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()

@@ -1,8 +1,12 @@
 """What runs in the hub's thread: reading rows and rendering regions."""
 
-from collections.abc import Iterable
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 from uuid import UUID
+
+from django.db import close_old_connections, connections
 
 from status.events import JobEvent, Line, TopicEvent
 from status.hub.entries import Live
@@ -11,8 +15,33 @@ from status.models import Job
 from status.regions import Region, Subject
 from status.rendering import Shown, append, changes, load_topics, look_of, render, render_lines, swap
 
+T = TypeVar("T")
 Memo = dict[tuple[Any, ...], str]
 Moment = dict[Subject, tuple[int, Shown]]
+
+
+class Painter:
+    """One thread: what it reads and renders it does in the order in which it was asked, so that no frame overtakes."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="status-hub")
+
+    async def run(self, work: Callable[..., T], *args: Any) -> T:
+        """Call `work` in the thread, with a connection to the database that is still good."""
+
+        def run() -> T:
+            close_old_connections()
+            try:
+                return work(*args)
+            finally:
+                close_old_connections()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    async def stop(self) -> None:
+        """End the thread, with its connections."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
+        self._thread.shutdown(wait=False)
 
 
 def read_events(job_ids: list[UUID], topics: list[str]) -> list[JobEvent | TopicEvent]:
