@@ -32,6 +32,7 @@ def window(server: Server, viewers: Viewers, seconds: float) -> dict[str, float]
         "client": (viewers.cpu_seconds() - client) / took,
         "bytes": report["bytes"] / frames,
         "delays": report["delays"],
+        "updates": report["updates"],
     }
 
 
@@ -49,7 +50,7 @@ def ours(
         with Viewers([stack.card(server, job)], viewers, stamps=stamps) as watching:
             gate.touch()
             try:
-                _wait_for_frames(watching)
+                wait_for_frames(watching)
                 yield server, watching
             finally:
                 gate.unlink()
@@ -74,7 +75,7 @@ def tutorial(
             signature.set(queue=queue).delay()
             gate.touch()
             try:
-                _wait_for_frames(watching)
+                wait_for_frames(watching)
                 yield server, watching
             finally:
                 gate.unlink()
@@ -93,14 +94,28 @@ def median(rounds: list[dict[str, Any]]) -> dict[str, float]:
     return {key: statistics.median(each[key] for each in rounds) for key in rounds[0] if key != "delays"}
 
 
-def _wait_for_frames(viewers: Viewers) -> None:
+def wait_for_frames(viewers: Viewers) -> int:
+    """Wait until as many frames have come as there are viewers; returns how many were updates."""
     from tests.processes import wait_until
 
-    seen = 0
+    frames = updates = 0
 
     def flows() -> bool:
-        nonlocal seen
-        seen += viewers.report()["frames"]
-        return seen >= viewers.count
+        nonlocal frames, updates
+        report = viewers.report()
+        frames, updates = frames + report["frames"], updates + report["updates"]
+        return frames >= viewers.count
 
     wait_until(flows, 60, "the first frames")
+    return updates
+
+
+def rest(viewers: Viewers) -> int:
+    """Wait until nothing more comes for a second; returns the updates until then."""
+    updates = 0
+    while True:
+        time.sleep(1)
+        came = viewers.report()["updates"]
+        if not came:
+            return updates
+        updates += came

@@ -5,7 +5,9 @@ report. It answers with JSON lines: one when every socket has had its first fram
 """
 
 import asyncio
+import itertools
 import json
+import random
 import re
 import resource
 import sys
@@ -17,6 +19,7 @@ import picows
 import uvloop
 
 STAMP = re.compile(rb"(\d{10}\.\d{6})")
+MOST_TRIES = 4
 TOGETHER = 64
 """So many handshakes are under way at once."""
 
@@ -27,7 +30,7 @@ class Tally:
     def __init__(self, spec: dict[str, Any]) -> None:
         self.final = spec["final"].encode()
         self.stamps: bool = spec["stamps"]
-        self.open = self.ready = self.frames = self.bytes = self.updates = 0
+        self.open = self.ready = self.refused = self.frames = self.bytes = self.updates = 0
         self.closed: dict[str, int] = {}
         self.delays, self.finals = array("d"), array("d")
         self.all_ready = asyncio.Event()
@@ -40,6 +43,7 @@ class Tally:
             "at": time.time(),
             "open": self.open,
             "ready": self.ready,
+            "refused": self.refused,
             "frames": self.frames,
             "bytes": self.bytes,
             "updates": self.updates,
@@ -94,10 +98,22 @@ class Viewer(picows.WSListener):  # type: ignore[misc]
 
 async def _open(tally: Tally, url: str, headers: dict[str, str], gate: asyncio.Semaphore) -> None:
     async with gate:
-        await picows.ws_connect(
-            lambda: Viewer(tally), url, extra_headers=headers, websocket_handshake_timeout=60
-        )
-        tally.open += 1
+        for tries in itertools.count():
+            try:
+                await picows.ws_connect(
+                    lambda: Viewer(tally), url, extra_headers=headers, websocket_handshake_timeout=60
+                )
+            except (picows.WSError, OSError) as error:
+                if tries == MOST_TRIES:
+                    raise
+                tally.refused += 1
+                sys.stderr.write(
+                    f"Refused, tries again as htmx does: {error}\n" if tally.refused == 1 else ""
+                )
+                await asyncio.sleep(random.random() * 2**tries)
+            else:
+                tally.open += 1
+                return
 
 
 async def main() -> None:

@@ -72,6 +72,18 @@ def nothing() -> None:
     """The trivial task."""
 
 
+@shared_task(ignore_result=True)
+def hold(gate: str) -> None:
+    """Keeps the worker until the file is there."""
+    wait_for_file(gate)
+
+
+@shared_task(ignore_result=True)
+def touch(path: str) -> None:
+    """Says by a file that all before it is done."""
+    Path(path).touch()
+
+
 @shared_task
 def query_count() -> int:
     """How many queries this process has made."""

@@ -52,8 +52,12 @@ def management_command(name: str) -> Service:
 
 def _web(server: str, port: int) -> Service:
     options = {
-        # A socket that lives for days is a page left open, not a fault: no time limit.
-        "daphne": ("-b", "127.0.0.1", "-p", str(port), "--websocket_timeout", "-1"),
+        # A socket that lives for days is a page left open, not a fault: no time limit. After a restart all of them
+        # come back at once: more than the 50 that Twisted lets wait, and not all are answered within daphne's 5 s.
+        "daphne": (
+            *("-e", f"tcp:{port}:interface=127.0.0.1:backlog=4096"),
+            *("--websocket_timeout", "-1", "--websocket_connect_timeout", "30"),
+        ),
         "uvicorn": (
             *("--host", "127.0.0.1", "--port", str(port), "--ws", "config.sockets:DirectProtocol"),
             *("--ws-per-message-deflate", "false"),

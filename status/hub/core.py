@@ -217,8 +217,8 @@ class Hub:
         for live in entry.lives:
             live.dirty.update(live.regions_of(entry.subject))
             live.counts = live.counts or counts
-            wait = 0.0 if urgent or not counts else live.pace.wait(now, conf.current().frame_seconds)
-            if wait == 0:
+            wait = 0.0 if urgent else live.pace.wait(now, conf.current().frame_seconds)
+            if wait == 0 or not (counts or live.timer):
                 self._make_ready(live)
             elif live.timer is None and live not in self._ready:
                 live.timer = asyncio.get_running_loop().call_later(wait, self._make_ready, live)
@@ -337,14 +337,14 @@ class Hub:
             return
         for event in events:
             await self._accept(event, read=True)
-        found = {event.job for event in events if isinstance(event, JobEvent)}
+        gone = set(ids) - {event.job for event in events if isinstance(event, JobEvent)}
         for entry in self._entries.values():
-            if entry.subject.kind is Kind.JOB and entry.subject.job_id in set(ids) - found:
+            if entry.subject.kind is Kind.JOB and entry.subject.job_id in gone:
                 entry.job = None
             if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
                 entry.forget_members()
                 self._mark(entry, counts=False)
-            if entry.stale or entry.is_cancelling or (entry.tail_stale and entry.job is not None):
+            if entry.stale or entry.is_cancelling or entry.lacks_log:
                 self._mark(entry, counts=False)
         await self._finish_pages()
 

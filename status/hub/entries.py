@@ -56,6 +56,13 @@ class Entry:
         """Whether its job was asked to end and has not: the page says for how long, also when nothing is reported."""
         return not self.is_over and self.event is not None and self.event.cancel_requested_at is not None
 
+    @property
+    def lacks_log(self) -> bool:
+        """Whether a page shows its log, and lines are missing."""
+        if not self.tail_stale or self.job is None:
+            return False
+        return any(region.appends for live in self.lives for region in live.regions_of(self.subject))
+
     def offer(self, event: JobEvent) -> bool:
         """Take `event` if it is newer; whether anything changed."""
         held = self.event

@@ -1,0 +1,123 @@
+"""Over HTTP: the frame that a page polls beside celery-progress's view, and the first paint of pages."""
+
+import asyncio
+import statistics
+import time
+from urllib.parse import urlencode, urlsplit
+from uuid import uuid4
+
+from benchmarks.figures import Figure
+from benchmarks.stack import Server, Stack, alone
+
+CONNECTIONS = 4
+SECONDS = 4.0
+PAINTS = 60
+
+
+def measure(stack: Stack) -> list[Figure]:
+    """A running job with a few steps; the list has a full page of jobs."""
+    from celery.app.task import Context
+    from celery.result import AsyncResult
+
+    from status.events import Step
+    from status.models import Job
+    from status.states import State
+
+    steps = [
+        Step(name=name, state="running", current=40, total=100, unit="rows") for name in ("Read", "Import")
+    ]
+    columns = {"owner": stack.user, "state": State.RUNNING, "steps": [step.to_wire() for step in steps]}
+    jobs = Job.objects.bulk_create([Job(task="bench", title=f"Job {n}", **columns) for n in range(60)])
+    task_id = str(uuid4())
+    recorder = AsyncResult(task_id)
+    meta = {"pending": False, "current": 40, "total": 100, "percent": 40.0, "description": "Import"}
+    recorder.backend.store_result(task_id, meta, "PROGRESS", request=Context(task="bench", id=task_id))
+    view = stack.socket_path("{% live job %}", job=jobs[0]).partition("view=")[2]
+    with stack.web() as server:
+        theirs, ours = [], []
+        for _ in range(2):
+            theirs.append(_requests(server, f"/celery-progress/{task_id}/", "", b"PROGRESS"))
+            path = f"/jobs/frame/?{urlencode({'view': view})}"
+            ours.append(_requests(server, path, stack.cookie(), b"<progress"))
+    rate, peer = statistics.median(ours), statistics.median(theirs)
+    job_page, list_page = _paint(stack, jobs[0].get_absolute_url()), _paint(stack, "/jobs/")
+    return [
+        Figure(
+            name="poll fallback, requests a second, daphne",
+            measured=f"{rate:.0f}/s, celery-progress's view {peer:.0f}/s: {rate / peer:.1f}×",
+            bound="≥ 2×",
+            holds=rate >= 2 * peer,
+            limit="daphne's request and Django's middleware; session, user, row: three queries",
+        ),
+        Figure(
+            name="first paint of a job's page, server time",
+            measured=f"{job_page:.1f} ms",
+            bound="≤ 15 ms",
+            holds=job_page <= 15,
+            limit="some twenty templates; the queries are few",
+        ),
+        Figure(
+            name="first paint of the list of 25, server time",
+            measured=f"{list_page:.1f} ms",
+            bound="≤ 25 ms",
+            holds=list_page <= 25,
+            limit="25 rows of four templates each",
+        ),
+    ]
+
+
+def _requests(server: Server, path: str, cookie: str, expected: bytes) -> float:
+    """How many requests a second the server answers on a few connections that are kept open."""
+    host = urlsplit(server.url).netloc
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", *([f"Cookie: {cookie}"] if cookie else [])]
+    request = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    return asyncio.run(_ask(server.port, request, expected))
+
+
+async def _ask(port: int, request: bytes, expected: bytes) -> float:
+    answers = 0
+    end = time.perf_counter() + SECONDS
+
+    async def ask() -> None:
+        nonlocal answers
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while time.perf_counter() < end:
+            writer.write(request)
+            body = await _answer(reader)
+            assert expected in body, body
+            answers += 1
+        writer.close()
+
+    await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
+    return answers / SECONDS
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    headers = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:] if line)
+    if b"content-length" in headers:
+        return await reader.readexactly(int(headers[b"content-length"]))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size + 2)
+    await reader.readline()
+    return body
+
+
+def _paint(stack: Stack, path: str) -> float:
+    """Milliseconds from request to response, all middleware included, without a network."""
+    from django.test import Client
+
+    client = Client()
+    client.force_login(stack.user)
+    took = []
+    for _ in range(PAINTS):
+        began = time.perf_counter()
+        response = client.get(path)
+        took.append((time.perf_counter() - began) * 1000)
+        assert response.status_code == 200, response
+    return statistics.median(took)
+
+
+if __name__ == "__main__":
+    alone(measure)

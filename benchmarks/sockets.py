@@ -1,0 +1,56 @@
+"""What sockets cost that wait: memory for each idle viewer; and 2,000 that come back at once."""
+
+import urllib.request
+
+from benchmarks.figures import Figure
+from benchmarks.stack import Server, Stack, alone
+from benchmarks.viewers import Viewers
+
+VIEWERS = 2000
+
+
+def measure(stack: Stack) -> list[Figure]:
+    """One daphne: a few viewers to warm it up, then all, who leave and come back."""
+    from status.models import Job
+    from status.states import State
+
+    job = Job.objects.create(task="bench", title="Idle", owner=stack.user, state=State.RUNNING)
+    with stack.web() as server:
+        address = stack.card(server, job)
+        # Counts from here on, on connections made after it.
+        _queries(server)
+        with Viewers([address], 20):
+            pass
+        empty = server.memory_bytes()
+        with Viewers([address], VIEWERS):
+            each = (server.memory_bytes() - empty) / VIEWERS
+        queries = _queries(server)
+        with Viewers([address], VIEWERS, together=VIEWERS) as again:
+            seconds, found = again.seconds, again.report()
+        asked = (_queries(server) - queries) / VIEWERS
+    right = found["ready"] - sum(found["closed"].values())
+    return [
+        Figure(
+            name="memory of an idle viewer, daphne",
+            measured=f"{each / 1000:.0f} KB",
+            bound="≤ 30 KB",
+            holds=each <= 30_000,
+            limit="daphne, Autobahn, the scope with session and user, the consumer",
+        ),
+        Figure(
+            name=f"{VIEWERS:,} viewers reconnecting at once, daphne",
+            measured=f"{right:,} right after {seconds:.1f} s, {asked:.2f} queries each",
+            bound="all within 10 s, ≤ 2 queries each",
+            holds=right == VIEWERS and seconds <= 10 and asked <= 2,
+            limit="the handshake, session and user from the database in one thread, the first frame of each",
+        ),
+    ]
+
+
+def _queries(server: Server) -> int:
+    with urllib.request.urlopen(f"{server.url}/queries/") as answer:
+        return int(answer.read())
+
+
+if __name__ == "__main__":
+    alone(measure)

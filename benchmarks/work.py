@@ -1,0 +1,160 @@
+"""What jobs cost a worker and who starts them: the reporter's CPU, tracked tasks a second, queries, `start()`."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import redis
+
+from benchmarks.figures import Figure
+from benchmarks.stack import Stack, alone
+
+BUSY_SECONDS = 8.0
+TASKS = 400
+STARTS = 200
+ROUNDS = 3
+
+
+def measure(stack: Stack) -> list[Figure]:
+    """As shipped; the tasks' results are ignored."""
+    return [_reporter(stack), *_throughput(stack), _start(stack)]
+
+
+def _reporter(stack: Stack) -> Figure:
+    from benchmarks import tasks
+    from tests.conftest import ended, reached
+
+    queue, gate = stack.shipped(), stack.gate()
+    [child] = stack.workers[queue].children()
+    job = stack.start(tasks.busy.s(BUSY_SECONDS + 2, str(gate)), queue)
+    reached(job, "running")
+    gate.touch()
+    time.sleep(1)
+    began, before = time.monotonic(), _beside_main(child)
+    time.sleep(BUSY_SECONDS)
+    part = (_beside_main(child) - before) / (time.monotonic() - began)
+    ended(job)
+    return Figure(
+        name="worker CPU of reporter and sender, one job updating without pause",
+        measured=f"{part:.1%} of a core",
+        bound="≤ 2 %",
+        holds=part <= 0.02,
+        limit="ten events and one write of the row a second",
+    )
+
+
+def _beside_main(process: psutil.Process) -> float:
+    """Seconds of CPU of all threads but the one that runs tasks."""
+    return sum(t.user_time + t.system_time for t in process.threads() if t.id != process.pid)
+
+
+def _throughput(stack: Stack) -> list[Figure]:
+    """Both kinds in turn: queued while the worker is held by a task, then let go."""
+    from benchmarks import tasks
+    from status.jobs import start
+
+    queue = stack.shipped()
+
+    def send() -> None:
+        tasks.nothing.apply_async(queue=queue)
+
+    def send_tracked() -> None:
+        start(tasks.nothing.s().set(queue=queue), owner=stack.user)
+
+    plain, tracked = [], []
+    for _ in range(ROUNDS):
+        plain.append(_rate(stack, queue, send))
+        tracked.append(_rate(stack, queue, send_tracked))
+    ratio = statistics.median(tracked) / statistics.median(plain)
+    begun = _queries(stack, queue)
+    for _ in range(TASKS):
+        send_tracked()
+    _drain(stack, queue)
+    inside = (_queries(stack, queue) - begun) / TASKS
+    outside = _queries_here(send_tracked)
+    return [
+        Figure(
+            name="trivial jobs a second, beside the same tasks untracked; one process",
+            measured=f"{statistics.median(tracked):.0f}/s, untracked {statistics.median(plain):.0f}/s: {ratio:.2f}",
+            bound="≥ 0.7",
+            holds=ratio >= 0.7,
+            limit="two writes of the row in SQLite, each a transaction",
+        ),
+        Figure(
+            name="queries of a trivial job",
+            measured=f"{outside:.1f} where it is started, {inside:.1f} in the worker",
+            bound="≤ 3",
+            holds=round(outside + inside, 1) <= 3,
+            limit="insert, sent, begun, ended",
+        ),
+    ]
+
+
+def _rate(stack: Stack, queue: str, send: Callable[[], None]) -> float:
+    from benchmarks import tasks
+    from tests.processes import wait_until
+
+    gate, done = stack.gate(), stack.gate()
+    tasks.hold.apply_async((str(gate),), queue=queue)
+    for _ in range(TASKS):
+        send()
+    tasks.touch.apply_async((str(done),), queue=queue)
+    began = time.perf_counter()
+    gate.touch()
+    wait_until(done.exists, 120, "the last of the tasks")
+    return TASKS / (time.perf_counter() - began)
+
+
+def _drain(stack: Stack, queue: str) -> None:
+    from tests.processes import wait_until
+
+    client = redis.Redis.from_url(stack.valkey.url)
+    wait_until(lambda: client.llen(queue) == 0, 120, "the empty queue")
+
+
+def _queries(stack: Stack, queue: str) -> int:
+    from benchmarks import tasks
+
+    return tasks.query_count.apply_async(queue=queue).get(timeout=60)
+
+
+def _queries_here(send: Callable[[], None]) -> float:
+    from benchmarks import queries
+
+    queries.count_them()
+    before = queries.count()
+    for _ in range(20):
+        send()
+    return (queries.count() - before) / 20
+
+
+def _start(stack: Stack) -> Figure:
+    from benchmarks import tasks
+    from status.jobs import start
+
+    queue = stack.shipped()
+    started, delayed = [], []
+    for _ in range(STARTS):
+        delayed.append(_milliseconds(lambda: tasks.nothing.apply_async(queue=queue)))
+        started.append(_milliseconds(lambda: start(tasks.nothing.s().set(queue=queue), owner=stack.user)))
+    _drain(stack, queue)
+    more = statistics.median(started) - statistics.median(delayed)
+    return Figure(
+        name="`start()` beside `delay()`",
+        measured=f"{statistics.median(started):.1f} ms beside {statistics.median(delayed):.1f} ms: {more:.1f} ms more",
+        bound="≤ 2 ms more",
+        holds=more <= 2,
+        limit="the insert, and the note that the message was sent",
+    )
+
+
+def _milliseconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
+
+
+if __name__ == "__main__":
+    alone(measure)
