@@ -19,7 +19,7 @@ from status.models import Job
 from status.sources import sweep
 from status.states import LIVE, TERMINAL, Canvas, Failure, State
 from tests.stage import Still
-from tests.tasks import plus, total
+from tests.tasks import chatter, plus, total
 
 pytestmark = pytest.mark.django_db
 
@@ -724,7 +724,7 @@ def test_the_messages_of_a_large_group_are_left_to_a_worker(run, broker, monkeyp
 # -- any tree, any order -----------------------------------------------------------------------------------
 
 leaves = st.builds(
-    lambda outcome, may_fail: Tree(signature=plus.s(1), said={"title": outcome, "may_fail": may_fail}),
+    lambda outcome, may_fail: Tree(signature=chatter.s(1), said={"title": outcome, "may_fail": may_fail}),
     st.sampled_from(["ok"] * 5 + ["fail", "cancel"]),
     st.booleans(),
 )
