@@ -13,7 +13,7 @@ from benchmarks.figures import Figure, table
 from benchmarks.stack import Stack
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SCRIPTS = ("capacity", "crowds", "steady", "burst", "many", "track", "work", "sockets", "pages")
+SCRIPTS = ("capacity", "crowds", "steady", "burst", "many", "track", "work", "sockets", "pages", "scaling")
 PACKAGES = (
     *("django", "channels", "channels-redis", "celery", "redis", "daphne", "uvicorn", "twisted", "autobahn"),
     *("uvloop", "picows", "django-htmx", "tqdm", "rich", "celery-progress"),

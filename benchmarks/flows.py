@@ -38,14 +38,21 @@ def window(server: Server, viewers: Viewers, seconds: float) -> dict[str, float]
 
 @contextlib.contextmanager
 def ours(
-    stack: Stack, kind: str, viewers: int, rate: float, *, opened: bool = False, stamps: bool = False
+    stack: Stack,
+    kind: str,
+    viewers: int,
+    rate: float,
+    *,
+    opened: bool = False,
+    stamps: bool = False,
+    processes: int = 1,
 ) -> Iterator[tuple[Server, Viewers]]:
     """The job card of one running job: `rate` updates a second in a worker, until it is left."""
     from benchmarks import tasks
     from tests.conftest import ended
 
     queue, gate = stack.opened() if opened else stack.shipped(), stack.gate()
-    with stack.web(kind, **(OPENED if opened else {})) as server:
+    with stack.web(kind, processes=processes, **(OPENED if opened else {})) as server:
         job = stack.start(tasks.pulse.s(10**9, 1 / rate, str(gate)), queue)
         with Viewers([stack.card(server, job)], viewers, stamps=stamps) as watching:
             gate.touch()

@@ -31,12 +31,12 @@ class Server:
         self.process = psutil.Process(process.child.pid)
 
     def cpu_seconds(self) -> float:
-        """The processor time it has taken since it began."""
-        times = self.process.cpu_times()
-        return times.user + times.system
+        """The processor time it and its child processes have taken since they began."""
+        times = [process.cpu_times() for process in (self.process, *self.process.children(recursive=True))]
+        return sum(each.user + each.system for each in times)
 
     def memory_bytes(self) -> int:
-        """What it holds for itself."""
+        """What it holds for itself; its child processes not counted."""
         return self.process.memory_full_info().uss
 
     def address(self, path: str, cookie: str = "") -> Address:
@@ -87,9 +87,13 @@ class Stack:
         server: str = "daphne",
         application: str = "config.asgi:application",
         environment: dict[str, str] | None = None,
+        processes: int = 1,
         **settings: Any,
     ) -> Iterator[Server]:
-        """A web server, by the command of `make run`; `settings` are keys of `STATUS`."""
+        """A web server, by the command of `make run`; `settings` are keys of `STATUS`.
+
+        More than one process behind the port are uvicorn's: they share its socket.
+        """
         from tests.processes import Process, free_port, wait_until
 
         port = free_port()
@@ -97,6 +101,7 @@ class Stack:
         process = Process(
             *command,
             application,
+            *(("--workers", str(processes)) if processes > 1 else ()),
             log=self.folder / f"{self.name(server)}.log",
             DJANGO_SETTINGS_MODULE="benchmarks.settings",
             BENCH_STATUS=json.dumps(settings),
