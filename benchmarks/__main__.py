@@ -57,8 +57,9 @@ def report(figures: list[Figure], seconds: float) -> str:
 Written by `make bench`, which took {seconds / 60:.0f} minutes; each script also runs alone, as
 `python -m benchmarks.capacity`. Web server, worker, Redis and load client share the machine's cores; the peers are
 measured in the same run. What else the machine does takes from every figure per second and not from the processor
-times; the load was {os.getloadavg()[2]:.1f} in the last quarter of an hour. The capacity rows have the rate limits opened (`FRAME_SECONDS` and `PUBLISH_SECONDS` 0), all
-others are as shipped. "µs each" is processor time of the web server for each delivery.
+times; the load was {os.getloadavg()[2]:.1f} in the last quarter of an hour. The capacity rows have the rate limits
+opened (`FRAME_SECONDS` and `PUBLISH_SECONDS` 0), all others are as shipped. "µs each" is processor time of the web
+server for each delivery.
 
 {os.cpu_count()} cores ({_processor()}), {platform.system()} {platform.release().split("-")[0]},
 {platform.python_implementation()} {platform.python_version()}; {versions}.

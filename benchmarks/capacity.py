@@ -72,8 +72,8 @@ def _figure(name: str, found: dict[str, float], peer: float, limit: float, times
         f"client {found['client']:.0%} of a core",
         bound=f"≥ {times}× the tutorial",
         holds=ratio >= times,
-        limit="half of it the system call and the wakeup of the reader, a third `put` and `write` for each socket, "
-        "the rest receiving, rendering and the thread between (py-spy)",
+        limit="what the bare loop takes as well, system call and wakeup of the reader, is half of it; most of the "
+        "rest `put` and `write` for each socket (py-spy)",
     )
 
 
