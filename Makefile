@@ -20,7 +20,8 @@ TEMPLATES := $(shell find templates status demo -name '*.html' 2>/dev/null)
 .NOTPARALLEL:
 
 help:
-	@echo 'make run      run everything on http://127.0.0.1:8000/ until Ctrl-C (PORT=8001 for another port)'
+	@echo 'make run      run everything on http://127.0.0.1:8000/ until Ctrl-C (PORT=8001 for another port,'
+	@echo '              SERVER=uvicorn for the faster server, after make test)'
 	@echo 'make test     run all tests, with a browser'
 	@echo 'make check    lint, formats, types, templates, migrations'
 	@echo 'make bench    measure the speed'

@@ -19,6 +19,13 @@ PACKAGES = (
     *("uvloop", "picows", "django-htmx", "tqdm", "rich", "celery-progress"),
 )
 
+NOT_MEASURED = """## Not measured
+
+- Dashboard topics: there are none yet.
+- django-liveops 0.4.1: it has a consumer for each connection, as the tutorial has, and an operation model of its own.
+- More than one web process, and more than one worker.
+"""
+
 
 def main() -> int:
     """Measure, print, write; the exit code says whether every bound holds."""
@@ -49,8 +56,10 @@ def report(figures: list[Figure], seconds: float) -> str:
 
 Written by `make bench`, which took {seconds / 60:.0f} minutes; each script also runs alone, as
 `python -m benchmarks.capacity`. Web server, worker, Redis and load client share the machine's cores; the peers are
-measured in the same run. The capacity rows have the rate limits opened (`FRAME_SECONDS` and `PUBLISH_SECONDS` 0), all
-others are as shipped. "µs each" is processor time of the web server for each delivery.
+measured in the same run. What else the machine does takes from every figure per second and not from the processor
+times; the load was {os.getloadavg()[2]:.1f} in the last quarter of an hour. The capacity rows have the rate limits
+opened (`FRAME_SECONDS` and `PUBLISH_SECONDS` 0), all others are as shipped. "µs each" is processor time of the web
+server for each delivery.
 
 {os.cpu_count()} cores ({_processor()}), {platform.system()} {platform.release().split("-")[0]},
 {platform.python_implementation()} {platform.python_version()}; {versions}.
@@ -60,7 +69,8 @@ others are as shipped. "µs each" is processor time of the web server for each d
 ## What limits each figure
 
 {limits}
-"""
+
+{NOT_MEASURED}"""
 
 
 def _processor() -> str:

@@ -72,7 +72,8 @@ def _figure(name: str, found: dict[str, float], peer: float, limit: float, times
         f"client {found['client']:.0%} of a core",
         bound=f"≥ {times}× the tutorial",
         holds=ratio >= times,
-        limit="the system call for each socket",
+        limit="what the bare loop takes as well, system call and wakeup of the reader, is half of it; most of the "
+        "rest `put` and `write` for each socket (py-spy)",
     )
 
 

@@ -47,7 +47,8 @@ def measure(stack: Stack) -> list[Figure]:
             measured=f"{rate:.0f}/s, celery-progress's view {peer:.0f}/s: {rate / peer:.1f}×",
             bound="≥ 2×",
             holds=rate >= 2 * peer,
-            limit="daphne's request and Django's middleware; session, user, row: three queries",
+            limit="15 % is the view; the rest daphne's loop, and hops between threads for the middleware, "
+            "of which WhiteNoise is sync only (py-spy)",
         ),
         Figure(
             name="first paint of a job's page, server time",
