@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 MOST_LINES_IN_EVENT = 50
 URGENT_SECONDS = 0.02
 BUSY_TIMEOUT_MS = 500
+LINGER_SECONDS = 1.0
+LINGER_TICK_SECONDS = 0.1
+"""After the last job the thread looks for another one so long and so often, before it sleeps until it is woken."""
 
 
 class Reporter:
@@ -52,6 +55,8 @@ class Reporter:
         self._moved: dict[UUID, tuple[float, datetime]] = {}
         """Canvases whose members moved: when to compute them anew (monotonic), and when that was seen."""
         self._wake = threads.Event()
+        self._asleep = True
+        self._busy_at = 0.0
         self._thread: threads.Thread | None = None
         self._starting = threads.Lock()
 
@@ -65,7 +70,10 @@ class Reporter:
         if live.member is not None:
             self.refresh_soon([live.member.parent])
         self._start()
-        self._wake.set()
+        if self._asleep:
+            # Else its next look, at most a tenth of a second from now, finds it: many short jobs wake nobody.
+            self._asleep = False
+            self._wake.set()
 
     def reports(self, live: LiveJob) -> bool:
         """Whether `live` has begun here and not ended."""
@@ -132,9 +140,15 @@ class Reporter:
         if self._late:
             self._write_late()
         refreshes = self._refresh(now)
-        if not watches and not self._late and not self._moved:
+        if watches or self._late or self._moved:
+            self._busy_at = now
+        elif now - self._busy_at < LINGER_SECONDS:
+            return LINGER_TICK_SECONDS
+        else:
             connections.close_all()
-            return None
+            self._asleep = True
+            # One that has begun in between did not see that.
+            return 0.0 if self._watches else None
         checks = [w.checked_at + conf.current().checkpoint_seconds - now for w in watches]
         return max(min([*waits, *checks, *refreshes, 1.0]), 0.005)
 

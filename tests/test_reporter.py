@@ -237,8 +237,14 @@ def test_the_thread_sleeps_when_nothing_runs(published):
     own._tick, tick = lambda: ticks.append(1) or tick(), own._tick
     own._wake.set()
     wait_until(lambda: ticks)
-    # Nothing is left to do: from here on the thread waits without a timeout.
+    # For a second it looks for another job; then it waits without a timeout, and a job wakes it.
+    wait_until(lambda: own._asleep)
     assert tick() is None
+    seen = len(ticks)
+    other = LiveJob(Job.objects.create(task="t", title="T", state=State.RUNNING).pk)
+    own.begin(other)
+    wait_until(lambda: len(ticks) > seen)
+    own.end(other, Ending(state=State.SUCCEEDED))
 
 
 def test_an_eager_job_has_no_thread(published):

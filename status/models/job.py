@@ -230,6 +230,10 @@ class Job(models.Model):
         """The attempt as people count: a poll goes on with the attempt before it."""
         return self.attempt - self.polls
 
+    def get_state_display(self) -> str:  # type: ignore[no-redef]  # The plugin adds Django's.
+        """The state's name for people; Django's own looks through all choices each time."""
+        return str(State(self.state).label)
+
     @property
     def percent(self) -> int | None:
         """Its part done in whole percents, rounded down; None while unknown."""

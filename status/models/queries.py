@@ -101,11 +101,16 @@ class JobQuerySet(models.QuerySet["Job"]):
             >>> Job.objects.advance(job.id, State.CANCELLED, attempt=1, only_from=[State.QUEUED])
             True
         """
-        newer = Q(attempt__lt=attempt) | Q(attempt=attempt, state__in=below(state))
-        # Only reports follow each other in one state. Who says late that a job waits may have been declared lost.
-        if seq is not None and state != State.WAITING:
-            newer |= Q(attempt=attempt, state=state, seq__lt=seq)
-        changed = self.filter(newer, pk=job_id, state__in=sorted(only_from or LIVE))
+        leaves = set(only_from or LIVE)
+        if leaves <= set(below(state)):
+            # Beginnings and endings, the most frequent by far: the same in fewer words.
+            newer = Q(attempt__lte=attempt)
+        else:
+            newer = Q(attempt__lt=attempt) | Q(attempt=attempt, state__in=below(state))
+            # Only reports follow each other in one state. Who says late that a job waits may have been declared lost.
+            if seq is not None and state != State.WAITING:
+                newer |= Q(attempt=attempt, state=state, seq__lt=seq)
+        changed = self.filter(newer, pk=job_id, state__in=sorted(leaves))
         if state in TERMINAL:
             fields = {"finished_at": timezone.now(), "poll_at": None, **fields}
         return bool(
