@@ -97,6 +97,18 @@ def test_a_crash_between_commit_and_sending_is_made_good(sent, django_capture_on
     assert sent == [(str(job.pk), 1, [1, 2])]
 
 
+def test_a_message_that_went_under_with_its_worker_is_sent_again(sent):
+    """Fetched and not begun: nobody but the broker knows of it, and that for an hour."""
+    now = timezone.now()
+    job = make(State.QUEUED, silent_seconds=2000, sent_at=now - timedelta(seconds=1000))
+    make(State.QUEUED, silent_seconds=2000, sent_at=now - timedelta(seconds=800))
+    make(State.QUEUED, silent_seconds=2000, sent_at=now - timedelta(seconds=1000), held=True)
+    make(State.RUNNING, silent_seconds=2000, sent_at=now - timedelta(seconds=1000))
+    assert sweep.send_held_up() == 1
+    assert sweep.send_held_up() == 0
+    assert sent == [(str(job.pk), 1, [1, 2])]
+
+
 def test_a_silent_worker_is_lost_and_says_what_is_known(sent):
     job, alive = make(silent_seconds=60), make(silent_seconds=2)
     assert sweep.expire_leases() == 1
@@ -179,5 +191,5 @@ def test_a_double_click_retries_once(sent, django_capture_on_commit_callbacks):
 def test_the_sweep_costs_a_fixed_number_of_queries_when_all_is_well(sent, django_assert_max_num_queries):
     make()
     sweep.sweep()
-    with django_assert_max_num_queries(11):
+    with django_assert_max_num_queries(12):
         sweep.sweep()

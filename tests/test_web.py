@@ -3,15 +3,21 @@
 import hashlib
 import http.client
 import re
+import socket as socket_of_the_system
 
 import psutil
 import pytest
 from django.test import Client
+from websockets.sync.client import connect
 
+from config.services import all_services
 from status.models import Attachment, Job
+from tests.direct_sockets import FRAMES, text
+from tests.processes import Process, free_port, wait_until
 
 pytestmark = [pytest.mark.workers, pytest.mark.django_db(transaction=True)]
 
+SERVERS = ["daphne", "uvicorn"]
 MEGABYTE = 1024 * 1024
 LINE = b"1234567,Somebody Somewhere,12.50,2026-05-01\n"
 
@@ -84,3 +90,27 @@ def test_a_client_that_goes_away_in_the_middle_harms_nobody(web, logged_in):
     other = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
     other.request("GET", "/healthz")
     assert other.getresponse().read() == b"ok\n"
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_is_written_the_short_way_comes_whole_and_in_order(server, tmp_path):
+    port = free_port()
+    command = all_services(server, port, 0)[0].command[2:-1]
+    process = Process(*command, "tests.direct_sockets:application", log=tmp_path / "log")
+    try:
+        wait_until(lambda: answers(process, port), 60, server)
+        with connect(f"ws://127.0.0.1:{port}/", max_size=None, max_queue=1, proxy=None) as socket:
+            socket.send("go")
+            # Nobody reads as fast as the first frames are written: some are taken in part, others not at all.
+            for number in range(FRAMES):
+                assert socket.recv(timeout=30) == text(number)
+            taken = int(socket.recv(timeout=30).removeprefix("taken "))
+        assert 0 < taken < FRAMES
+    finally:
+        process.stop()
+
+
+def answers(process, port):
+    assert process.child.poll() is None, process.output()[-4000:]
+    with socket_of_the_system.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 NAME = "status.sweep"
 PULSE = "status.sweep"
 UNSENT_SECONDS = 10.0
+HELD_UP_SECONDS = 900.0
 OVERDUE_SECONDS = 60.0
 QUIET_SECONDS = 15.0
 MOST_HEALED = 100
@@ -35,6 +36,7 @@ def connect() -> None:
 def sweep() -> None:
     """Send what was not sent, and end or repeat what lost its worker. Any number may run at once."""
     send_unsent()
+    send_held_up()
     send_overdue()
     quiet = timezone.now() - timedelta(seconds=QUIET_SECONDS)
     cancel_again(quiet)
@@ -62,6 +64,24 @@ def send_unsent() -> int:
             break
         sent += 1
     outbox.note_sent()
+    return sent
+
+
+def send_held_up() -> int:
+    """Send again for each job that has been queued for a quarter of an hour since its message went out.
+
+    Mostly the queue is long, and the second message finds the job begun or ended. But a worker that is killed takes
+    the messages with it that it had fetched and not begun; Redis gives them back after its visibility timeout, an
+    hour or more.
+    """
+    late = timezone.now() - timedelta(seconds=HELD_UP_SECONDS)
+    queued = Job.objects.filter(state=State.QUEUED, created_at__lt=late, held=False, canvas="")
+    sent = 0
+    for job in queued.filter(sent_at__lt=late).order_by("created_at")[:MOST_AT_ONCE]:
+        if not outbox.deliver(job, job.attempt):
+            break
+        Job.objects.filter(pk=job.pk, state=State.QUEUED).update(sent_at=timezone.now())
+        sent += 1
     return sent
 
 
