@@ -7,8 +7,8 @@ django.setup()
 from status.consumers import WRITE  # noqa: E402
 from status.hub.slots import packed  # noqa: E402
 
-FRAMES = 5
-FRAME_BYTES = 8 * 1024 * 1024
+FRAMES = 60
+FRAME_BYTES = 1024 * 1024
 
 
 def text(number):
