@@ -60,6 +60,8 @@ ORDER = [
     "status.views",
     "status.urls",
     "status.programs.views",
+    "status.programs.openapi",
+    "status.programs.asyncapi",
     "status.programs.documents",
     "status.programs.urls",
     "status.admin",

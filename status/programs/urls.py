@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from status.programs import views
+from status.programs import documents, views
 
 app_name = "status_api"
 
 urlpatterns = [
+    path("openapi.json", documents.of_http, name="openapi"),
+    path("asyncapi.json", documents.of_socket, name="asyncapi"),
     path("jobs/", views.jobs, name="jobs"),
     path("jobs/<uuid:job_id>", views.job, name="job"),
     path("jobs/<uuid:job_id>/log", views.log, name="log"),

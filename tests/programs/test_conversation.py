@@ -35,7 +35,7 @@ socket = connect(url, additional_headers={"Authorization": f"Bearer {secret}"}, 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory, django_db_setup):
     """A daphne with startables of the tests."""
-    process = Web(tmp_path_factory.mktemp("web") / "log", "tests.programs_asgi:application")
+    process = Web(tmp_path_factory.mktemp("web") / "log", "tests.programs.asgi:application")
     yield process
     process.stop()
 
