@@ -249,6 +249,8 @@ class Hub(Subscription):
         for entry in self._entries.values():
             if entry.subject.kind is Kind.JOB and entry.subject.job_id in set(ids) - found:
                 entry.job = None
+                for listener in entry.listeners:
+                    listener.wake(urgent=True)
             if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
                 entry.forget_members()
                 self._mark(entry, counts=False)

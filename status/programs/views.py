@@ -29,6 +29,7 @@ from status.programs.wire import (
     describe,
     describe_file,
     describe_line,
+    is_older,
 )
 from status.views import attachments
 
@@ -103,7 +104,9 @@ async def job(request: HttpRequest, caller: Caller, job_id: UUID) -> HttpRespons
     known.discard("")
 
     def is_news(document: JobDocument) -> bool:
-        return document.version not in known if known else document.over
+        if not known:
+            return document.over
+        return document.version not in known and not all(is_older(document.version, tag) for tag in known)
 
     document = describe(await sync_to_async(acts.find)(caller, job_id))
     if seconds and not is_news(document):

@@ -9,7 +9,7 @@ from status import conf
 from status.hub import get_hub
 from status.programs.messages import Error, Moved, Outbound
 from status.programs.refusals import Refused
-from status.programs.wire import Code, describe
+from status.programs.wire import Code, describe, is_older
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ class Watches:
     def __init__(self, send: Callable[[Outbound], Awaitable[None]]) -> None:
         self._send = send
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._told: dict[UUID, str] = {}
 
     def must_have_room(self, job_id: UUID | None = None) -> None:
         """Raise `Refused` when one more is too many."""
@@ -31,13 +32,16 @@ class Watches:
 
     def add(self, job_id: UUID, since: str = "") -> None:
         """Watch a job that the caller may watch; one that is watched already is told anew."""
+        told = self._told.get(job_id, "")
         self.drop(job_id)
+        self._told[job_id] = since if is_older(told, since) else told
         task = asyncio.get_running_loop().create_task(self._watch(job_id, since))
         self._tasks[job_id] = task
         task.add_done_callback(lambda done: self._forget(job_id, done))
 
     def drop(self, job_id: UUID) -> None:
         """Watch a job no more."""
+        self._told.pop(job_id, None)
         task = self._tasks.pop(job_id, None)
         if task is not None:
             task.cancel()
@@ -49,7 +53,7 @@ class Watches:
 
     def _forget(self, job_id: UUID, done: "asyncio.Task[None]") -> None:
         if self._tasks.get(job_id) is done:
-            del self._tasks[job_id]
+            del self._tasks[job_id], self._told[job_id]
 
     async def _watch(self, job_id: UUID, since: str) -> None:
         known, over = since, False
@@ -58,9 +62,10 @@ class Watches:
                 async for job in listener.jobs():
                     document = describe(job)
                     over = document.over
-                    # The last one is always told, for it ends the watch.
-                    if over or document.version != known:
-                        known = document.version
+                    # The last one is always told, for it ends the watch; else nothing goes back.
+                    is_news = document.version != known and not is_older(document.version, self._told[job_id])
+                    if over or is_news:
+                        known = self._told[job_id] = document.version
                         await self._send(Moved(job=document))
             if not over:
                 await self._tell(job_id, "not-found", "The job was deleted.")

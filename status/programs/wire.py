@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from datetime import datetime
 from typing import Any, Final, Literal, Self
 from uuid import UUID
@@ -14,6 +15,7 @@ from status.models import Attachment, Job
 from status.states import TERMINAL
 
 VERSION: Final = 1
+VERSION_PATTERN: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18}){2}-[0-9a-f]{1,64}\Z", re.ASCII)
 
 State = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
 
@@ -37,7 +39,7 @@ class JobDocument(Struct, frozen=True, kw_only=True):
 
     id: UUID
     version: str
-    """Changes whenever anything else here does; the ETag of the job, and `since` of a watch."""
+    """Another whenever anything else here is; the ETag of the job, and `since` of a watch."""
     page: str
     """The path of its page, for people."""
     title: str
@@ -217,7 +219,24 @@ def describe(job: Job) -> JobDocument:
         cancel_requested_at=job.cancel_requested_at,
     )
     digest = hashlib.blake2s(msgspec.json.encode(document), digest_size=12).hexdigest()
-    return msgspec.structs.replace(document, version=digest)
+    attempt, rank, seq = event.version
+    return msgspec.structs.replace(document, version=f"{attempt}.{rank}.{seq}-{digest}")
+
+
+def is_older(version: str, than: str) -> bool:
+    """Whether a job moved on between `version` and `than`: the row is written less often than is told.
+
+    Of what changed without that, such as a cancel request, it is not known which was first.
+
+    >>> is_older("1.1.9-a3f0", "1.1.10-77be"), is_older("1.1.9-a3f0", "")
+    (True, False)
+    """
+    return _place(version) < _place(than)
+
+
+def _place(version: str) -> list[int]:
+    numbers = version.partition("-")[0].split(".")
+    return [int(number) for number in numbers] if VERSION_PATTERN.match(version) else []
 
 
 def describe_line(line: Line) -> LineDocument:

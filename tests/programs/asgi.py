@@ -14,9 +14,14 @@ class CountForm(forms.Form):
     gate = forms.CharField(required=False)
 
 
+class PathForm(forms.Form):
+    cleanup_path = forms.CharField()
+
+
 class NoForm(forms.Form):
     pass
 
 
 startable(form=CountForm, title="Count rows", name="count-rows")(tasks.import_rows)
+startable(form=PathForm, title="Until cancelled", name="until-cancelled")(tasks.until_cancelled)
 startable(form=NoForm, title="Staff only", name="for-staff", permission="status.stop_job")(tasks.add)
