@@ -11,7 +11,7 @@ import msgspec
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from status import access, conf
+from status import access, conf, outbox
 from status.consumers import DENIED, GOING_AWAY, NOT_LOGGED_IN, SERVER_SEND, session_hash
 from status.hub import Connection, get_hub
 from status.hub.slots import SEND_SECONDS
@@ -214,4 +214,12 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
 
 async def _in_thread(work: Callable[..., T], *args: Any) -> T:
     """Call `work` in a thread of its own, for sockets have no request whose thread it could be."""
-    return await database_sync_to_async(work, thread_sensitive=False)(*args)  # type: ignore[no-any-return]
+
+    def run() -> T:
+        try:
+            return work(*args)
+        finally:
+            # As after a request.
+            outbox.note_sent()
+
+    return await database_sync_to_async(run, thread_sensitive=False)()  # type: ignore[no-any-return]

@@ -245,6 +245,16 @@ def test_a_job_that_is_deleted_under_its_watch_is_told(alice, secret, talk):
     assert program.ask("pong", type="ping", ref="still here")
 
 
+def test_it_is_noted_that_the_message_of_a_job_is_out(secret, talk, program_web):
+    program = talk(secret)
+    program.hear("hello")
+    program.ask("accepted", type="start", job="until-cancelled", params={"cleanup_path": "/nowhere"})
+    assert Job.objects.get().sent_at is not None
+    job = Job.objects.get()
+    program.ask("accepted", type="cancel", id=str(job.pk))
+    ended(job)
+
+
 # -- what is wrong keeps the socket open -----------------------------------------------------------------------
 
 
