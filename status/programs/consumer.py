@@ -126,8 +126,7 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         # Once more: a token that was revoked before the hub listened is not told of again.
         caller = await self._identify()
         settings = conf.current()
-        at_once = int(settings.socket_messages_per_second * AT_ONCE_SECONDS)
-        self._credit, self._credited_at = float(at_once), time.monotonic()
+        self._credit, self._credited_at = float(_at_once()), time.monotonic()
         self._caller = caller
         await self._tell(
             Hello(
@@ -137,7 +136,7 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
                 limits=Limits(
                     message_bytes=settings.socket_message_bytes,
                     messages_per_second=settings.socket_messages_per_second,
-                    messages_at_once=at_once,
+                    messages_at_once=_at_once(),
                     watches=settings.socket_watches,
                 ),
             )
@@ -148,7 +147,7 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
     def _must_not_be_too_fast(self) -> None:
         rate, now = conf.current().socket_messages_per_second, time.monotonic()
         earned = (now - self._credited_at) * rate
-        self._credit = min(self._credit + earned, rate * AT_ONCE_SECONDS)
+        self._credit = min(self._credit + earned, _at_once())
         self._credited_at = now
         if self._credit < 1:
             raise Refused("too-fast", f"Send {rate:g} messages a second at most. This one was dropped.")
@@ -210,6 +209,13 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             logger.info("A program that takes nothing is closed")
             with contextlib.suppress(Exception):
                 await self.close(GOING_AWAY)
+        except Exception as error:
+            # Its end is told to `disconnect`.
+            logger.debug("A program went away while it was written to: %r", error)
+
+
+def _at_once() -> int:
+    return max(int(conf.current().socket_messages_per_second * AT_ONCE_SECONDS), 1)
 
 
 async def _in_thread(work: Callable[..., T], *args: Any) -> T:

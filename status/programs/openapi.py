@@ -105,7 +105,7 @@ def _paths() -> Schema:
                     "200": _json("The job.", "JobDocument", ETag="Its version."),
                     "304": {"description": "It is as you know it.", "headers": _headers(ETag="Its version.")},
                 },
-                [401, 404, 422],
+                [401, 404, 422, 503],
             )
         },
         "/jobs/{job_id}/log": {

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,8 @@ from status.programs.wire import (
     is_older,
 )
 from status.views import attachments
+
+logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 60
 MOST_LINES = 1000
@@ -111,7 +114,15 @@ async def job(request: HttpRequest, caller: Caller, job_id: UUID) -> HttpRespons
     document = describe(await sync_to_async(acts.find)(caller, job_id))
     if seconds and not is_news(document):
         let_go_of_thread()
-        document = await _newer(document, is_news, seconds)
+        try:
+            document = await _newer(document, is_news, seconds)
+        except Refused:
+            raise
+        except Exception as error:
+            logger.exception("Job %s: a request could not wait", job_id)
+            raise Refused(
+                "failed", "The server cannot wait at present. Ask without `wait`, or later."
+            ) from error
     etag = f'"{document.version}"'
     if document.version in known or "*" in known:
         return HttpResponse(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})

@@ -173,6 +173,16 @@ def test_a_wait_that_is_none_is_refused(program, job, wait):
     is_problem(program.get(f"/api/jobs/{job.pk}", {"wait": wait}), 422, "wait")
 
 
+def test_a_wait_that_cannot_be_is_refused_and_the_job_is_told_without(program, job, monkeypatch, caplog):
+    def no_hub():
+        raise ConnectionError("no Redis")
+
+    monkeypatch.setattr("status.programs.views.get_hub", no_hub)
+    is_problem(program.get(f"/api/jobs/{job.pk}?wait=1"), 503)
+    assert "no Redis" in caplog.text
+    assert program.get(f"/api/jobs/{job.pk}").status_code == 200
+
+
 def test_the_traceback_is_not_told(program, job):
     Job.objects.update(state=State.FAILED, error="No such file", traceback="SECRET", failure="error")
     response = program.get(f"/api/jobs/{job.pk}")

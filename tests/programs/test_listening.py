@@ -9,6 +9,8 @@ from django.db import DatabaseError
 from status.events import LogoutEvent
 from status.hub import Connection
 from status.models import Job
+from status.programs.watches import Watches
+from status.programs.wire import is_older
 from status.regions import Region, Subject
 from status.states import State
 from tests.test_hub import at, badge, event, hub, job, open_socket, until
@@ -192,3 +194,30 @@ async def test_the_socket_of_a_program_is_closed_with_its_session_and_no_other(h
         await hub.dismiss(one)
         await hub.dismiss(one)
     assert (hub._users, hub._programs) == ({}, set())
+
+
+async def test_a_watch_that_breaks_is_told_and_forgotten(job, monkeypatch, caplog):
+    def no_hub():
+        raise ConnectionError("no Redis")
+
+    told = []
+
+    async def send(message):
+        told.append(message)
+
+    monkeypatch.setattr("status.programs.watches.get_hub", no_hub)
+    watches = Watches(send)
+    watches.add(job.pk)
+    await until(lambda: told)
+    assert (told[0].code, told[0].id) == ("failed", job.pk)
+    await until(lambda: watches._tasks == {})
+    assert watches._told == {}
+    assert "no Redis" in caplog.text
+
+
+def test_versions_are_in_order_as_far_as_that_is_known():
+    assert is_older("1.1.9-aa", "1.1.10-aa")
+    assert is_older("1.3.99-aa", "2.0.0-aa")
+    assert not is_older("1.1.9-aa", "1.1.9-bb")
+    for nonsense in ("", "x", "1.1", "1.1.1", "9.9.9-", "٣.١.١-aa", "1.1.1-aa\n"):
+        assert not is_older("1.0.0-aa", nonsense), nonsense
