@@ -18,6 +18,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", jobs.index, name="home"),
+    path("api/", include("status.programs.urls")),
     path("jobs/", include("status.urls")),
     path("status/", site_status, name="site-status"),
     path("login/", LoginView.as_view(template_name="login.html"), name="login"),

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from status.models import Attachment, Job, Topic
+from status.models import Attachment, Job, Token, Topic
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # Not generic at run time.
@@ -49,3 +49,11 @@ class TopicAdmin(ReadOnly):
     """Retained values of topics."""
 
     list_display = ["name", "version", "updated_at"]
+
+
+@admin.register(Token)
+class TokenAdmin(ReadOnly):
+    """Personal tokens, without their hashes."""
+
+    list_display = ["name", "user", "scope", "created_at", "last_used_at", "revoked_at"]
+    list_select_related = ["user"]

@@ -82,6 +82,15 @@ class Conf:
     channel_layer: str = "default"
     """The alias in CHANNEL_LAYERS."""
 
+    socket_message_bytes: int = 65_536
+    """A program's message over its socket may be so large."""
+
+    socket_messages_per_second: float = 20.0
+    """A program may send so many messages over one socket, on average."""
+
+    socket_watches: int = 100
+    """A program may watch so many jobs over one socket."""
+
     page_size: int = 25
     """Jobs on one page of the list."""
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from status.views import attachments, cancellations, frames, jobs, members, retries, starts, stops
+from status.views import attachments, cancellations, frames, jobs, members, retries, starts, stops, tokens
 
 app_name = "status"
 
@@ -10,6 +10,8 @@ urlpatterns = [
     path("", jobs.index, name="jobs"),
     path("new/", starts.choose, name="startables"),
     path("new/<slug:name>/", starts.new, name="start"),
+    path("tokens/", tokens.index, name="tokens"),
+    path("tokens/<uuid:token_id>/revocation/", tokens.revoke, name="revocation"),
     path("frame/", frames.detail, name="frame"),
     path("<uuid:job_id>/", jobs.detail, name="job"),
     path("<uuid:job_id>/cancellation/", cancellations.create, name="cancellation"),

@@ -18,7 +18,7 @@ from status import access, channel
 from status.broadcast import broadcast
 from status.call_off import add_postscript
 from status.events import JobEvent, Line, ListEvent, LogoutEvent, Step
-from status.hub import Connection, core
+from status.hub import Connection, core, subscription
 from status.hub.core import Hub
 from status.hub.painting import paint
 from status.hub.slots import Frame, packed
@@ -329,7 +329,7 @@ async def test_no_frame_shows_an_ending_without_its_result(hub, alice, job, monk
         asyncio.run_coroutine_threadsafe(accept(), loop).result()
         return found if work_of is load else paint(*args)
 
-    monkeypatch.setattr(core, work_of.__name__, end_first)
+    monkeypatch.setattr(subscription if work_of is load else core, work_of.__name__, end_first)
     hub._accept_job(event(job, 2, file_count=1))
     await until(lambda: "See the orders" in socket.text)
     assert "succeeded" not in "".join(frame for frame in socket.frames if "See the orders" not in frame)
@@ -492,15 +492,13 @@ async def test_a_database_that_is_down_does_not_stop_progress(hub, alice, job, m
     settings.STATUS = {"REPAIR_SECONDS": 0.05}
     from django.db import DatabaseError
 
-    from status.hub import core
-
     socket = await open_socket(hub, alice, badge(job), progress(job))
 
     def broken(*args):
         raise DatabaseError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(core, "load", broken)
+        patch.setattr(subscription, "load", broken)
         patch.setattr(core, "read_events", broken)
         hub._accept_job(at(job, 2, 77))
         await until(lambda: "77" in (socket.last("progress") or ""))

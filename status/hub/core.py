@@ -5,37 +5,33 @@ import contextlib
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 
-from status import access, channel, conf
+from status import access, conf
 from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent, from_wire
 from status.hub.entries import Entry, Live
-from status.hub.painting import Painter, paint, paint_block, read_events, read_tail
+from status.hub.painting import paint, paint_block, read_events
 from status.hub.slots import Connection, Frame, LogFeed, Place
+from status.hub.subscription import Subscription
 from status.regions import Kind, Region, Subject, View
-from status.rendering import BEAT_ID, beat, last_beat, load, look_of, swap
+from status.rendering import BEAT_ID, beat, last_beat, look_of, swap
 
 logger = logging.getLogger(__name__)
 
 
-class Hub:
-    """One per event loop; a web process has one."""
+class Hub(Subscription):
+    """One per event loop; a web process has one. This part of it serves the pages."""
 
     def __init__(self) -> None:
-        self._layer = channel.get_layer()
-        self._channel = ""
+        super().__init__()
         self._lives: dict[Any, Live] = {}
-        self._entries: dict[Subject, Entry] = {}
-        self._users: dict[str, int] = {}
         self._ready: set[Live] = set()
         self._kick = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._painter = Painter()
-        self._in_thread = self._painter.run
 
     # -- connections come and go ---------------------------------------------------------------------------
 
@@ -55,7 +51,7 @@ class Hub:
         live.connections.add(connection)
         try:
             await self._join_user(connection.user)
-            await self._join(live)
+            await self._join(list(live.entries.values()))
             jobs = {s: e.job for s, e in live.entries.items() if s.kind is Kind.JOB}
             await self._in_thread(access.check, user, view.subjects, jobs)
             await self._greet(live, connection)
@@ -77,11 +73,9 @@ class Hub:
         self._ready.discard(live)
         if live.timer is not None:
             live.timer.cancel()
-        for subject, entry in live.entries.items():
+        for entry in live.entries.values():
             entry.lives.discard(live)
-            if not entry.lives and self._entries.get(subject) is entry:
-                del self._entries[subject]
-                await self._leave_group(subject.group)
+            await self._release(entry)
 
     async def _greet(self, live: Live, connection: Connection) -> None:
         """The first frame: all regions as they are now, to this connection alone."""
@@ -92,60 +86,6 @@ class Hub:
             parts[BEAT_ID] = beat()
         connection.ready = True
         connection.put(Frame(parts=parts, logs=dict(live.feeds)))
-
-    async def _join(self, live: Live) -> None:
-        """Join first, then read: what happens in between arrives as an event."""
-        fresh = [entry for entry in live.entries.values() if entry.joined is None]
-        loop = asyncio.get_running_loop()
-        for entry in fresh:
-            entry.joined = loop.create_future()
-        try:
-            for entry in fresh:
-                await self._layer.group_add(entry.subject.group, self._channel)
-            if fresh:
-                await self._read(fresh)
-        except BaseException as error:
-            for entry in fresh:
-                joined, entry.joined = entry.joined, None
-                if joined is not None and not joined.done():
-                    joined.set_exception(ConnectionError(f"{entry.subject.group} was not joined: {error!r}"))
-                    joined.exception()
-            raise
-        for entry in fresh:
-            if entry.joined is not None:
-                entry.joined.set_result(None)
-        for entry in live.entries.values():
-            if entry.joined is not None:
-                await entry.joined
-
-    async def _read(self, entries: list[Entry]) -> None:
-        found = await self._in_thread(load, [entry.subject for entry in entries])
-        for entry in entries:
-            shown = found[entry.subject]
-            entry.job, entry.count = shown.job, shown.count
-            if shown.job is not None:
-                entry.offer(shown.job.event())
-            if shown.topic is not None:
-                entry.offer_topic(shown.topic)
-
-    async def _join_user(self, user: str) -> None:
-        self._users[user] = self._users.get(user, 0) + 1
-        if user and self._users[user] == 1:
-            await self._layer.group_add(channel.user_group(user), self._channel)
-
-    async def _leave_user(self, user: str) -> None:
-        self._users[user] = self._users.get(user, 0) - 1
-        if self._users[user] <= 0:
-            del self._users[user]
-            if user:
-                await self._leave_group(channel.user_group(user))
-
-    async def _leave_group(self, group: str) -> None:
-        try:
-            await self._layer.group_discard(group, self._channel)
-        except Exception as error:
-            # Its messages find no entry and are dropped.
-            logger.warning("Group %s was not left: %r", group, error)
 
     # -- events come in ------------------------------------------------------------------------------------
 
@@ -213,6 +153,8 @@ class Hub:
 
         What does not count goes out beside the pace; else each update of a job that reports at that pace would be late.
         """
+        for listener in entry.listeners:
+            listener.wake(urgent=urgent or not counts)
         now = time.monotonic()
         for live in entry.lives:
             live.dirty.update(live.regions_of(entry.subject))
@@ -261,40 +203,6 @@ class Hub:
         painted = await self._in_thread(paint, work, moment)
         return [(live, frame) for live, frame in painted if frame.parts or frame.logs]
 
-    async def _refresh(self, entries: Iterable[Entry], logs: set[Subject]) -> bool:
-        """Read what the events did not carry: results, counts, missing log lines; whether anything was read."""
-        rows = [e for e in entries if e.stale]
-        tails = [e for e in entries if e.tail_stale and e.subject in logs and e.job is not None]
-        if not rows and not tails:
-            return False
-        for entry in rows:
-            entry.stale = False
-        try:
-            if rows:
-                await self._read_again(rows)
-            for entry in tails:
-                await self._read_tail(entry)
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("Rows not read, next try with the next repair: %r", error)
-            for entry in rows:
-                entry.stale = True
-            return False
-        return True
-
-    async def _read_again(self, entries: list[Entry]) -> None:
-        await self._read(entries)
-        for entry in entries:
-            entry.version += 1
-
-    async def _read_tail(self, entry: Entry) -> None:
-        assert entry.job is not None
-        entry.tail = await self._in_thread(read_tail, entry.job.pk)
-        entry.tail_stale = entry.event is not None and entry.lacks_lines(entry.event)
-        for live in entry.lives:
-            for region in live.regions_of(entry.subject):
-                if region.id in live.feeds:
-                    live.feeds[region.id].is_due_for_block = True
-
     def _open_feed(self, live: Live, region: Region) -> None:
         async def block() -> tuple[Place, str]:
             return await self._in_thread(paint_block, live, region)
@@ -341,6 +249,8 @@ class Hub:
         for entry in self._entries.values():
             if entry.subject.kind is Kind.JOB and entry.subject.job_id in gone:
                 entry.job = None
+                for listener in entry.listeners:
+                    listener.wake(urgent=True)
             if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
                 entry.forget_members()
                 self._mark(entry, counts=False)
@@ -363,6 +273,9 @@ class Hub:
                     await connection.close(1000, last)
 
     async def _log_out(self, event: LogoutEvent) -> None:
+        for program in list(self._programs):
+            if program.user == event.user and program.session == event.session:
+                await program.close(4401)
         for live in list(self._lives.values()):
             for connection in list(live.connections):
                 if connection.user == event.user and connection.session == event.session:

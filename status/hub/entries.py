@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from status import conf
 from status.events import JobEvent, Line, TopicEvent
@@ -13,13 +14,18 @@ from status.regions import Kind, Region, Subject, View
 from status.rendering import Shown
 from status.states import State
 
+if TYPE_CHECKING:
+    from status.hub.listeners import Listener
+
 
 @dataclass(eq=False)
 class Entry:
-    """The newest known value of a subject that some page shows."""
+    """The newest known value of a subject that some page shows or some program listens to."""
 
     subject: Subject
     lives: set["Live"] = field(default_factory=set)
+    listeners: set["Listener"] = field(default_factory=set)
+    """Those that are no page."""
     joined: asyncio.Future[None] | None = None
     """Done when the group was joined and the rows were read."""
     job: Job | None = None

@@ -3,5 +3,6 @@
 from status.models.job import Job
 from status.models.parts import Attachment, LogLine, Topic, attachment_path
 from status.models.queries import FRESH
+from status.models.tokens import Token
 
-__all__ = ["FRESH", "Attachment", "Job", "LogLine", "Topic", "attachment_path"]
+__all__ = ["FRESH", "Attachment", "Job", "LogLine", "Token", "Topic", "attachment_path"]

@@ -13,15 +13,23 @@ from status.views.jobs import visible_job
 @require_GET
 @login_required
 def detail(request: HttpRequest, job_id: UUID, attachment_id: UUID) -> FileResponse:
-    """One file, as a download whatever its type: it came from a task or a stranger."""
+    """One file."""
     job = visible_job(request, job_id)
     attachment = Attachment.objects.filter(pk=attachment_id, job=job).first()
     if attachment is None:
         raise Http404("No such file.")
+    response = download(attachment)
+    if response is None:
+        raise Http404("The file is no longer kept.")
+    return response
+
+
+def download(attachment: Attachment) -> FileResponse | None:
+    """The file as a download whatever its type: it came from a task or a stranger. None if it is no longer kept."""
     try:
         opened = attachment.file.open("rb")
-    except (FileNotFoundError, ValueError) as error:
-        raise Http404("The file is no longer kept.") from error
+    except (FileNotFoundError, ValueError):
+        return None
     response = FileResponse(
         opened, as_attachment=True, filename=attachment.name, content_type="application/octet-stream"
     )

@@ -1,30 +1,24 @@
 """Starting a job from a page."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.files.uploadedfile import UploadedFile
-from django.db import models, transaction
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.datastructures import MultiValueDict
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from status import access, files, jobs, registry
+from status import access, registry
 from status.models import Attachment, Job
 from status.registry import Startable
+from status.starts import start_from_form
 
 KEY_FIELD = "start_key"
-
-# So many names of files stand in a job's title.
-_NAMES_IN_TITLE = 3
 
 
 @require_GET
@@ -72,86 +66,13 @@ def new(request: HttpRequest, name: str) -> HttpResponse:
 def _started(entry: Startable, form: forms.Form, request: HttpRequest) -> Job | None:
     """The job, or None when the startable refused, which the form then says."""
     try:
-        return start_from_form(entry, form, request.user, request.POST.get(KEY_FIELD, ""))
+        key = request.POST.get(KEY_FIELD, "")
+        return start_from_form(
+            entry, form, request.user, f"form:{request.user.pk}:{key}"[:200] if key else ""
+        )
     except ValidationError as error:
         form.add_error(None, error)
         return None
-
-
-def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> Job:
-    """Start `entry` with the data of a valid form; its files become input attachments.
-
-    Args:
-        entry: what to start.
-        form: a valid one.
-        user: becomes the job's owner.
-        key: names the page's form, so that a double click starts one job.
-
-    Raises:
-        ValidationError: the startable's function refused what the form let pass; nothing is left behind.
-
-    Example:
-        >>> start_from_form(startables["profile-csv"], form, request.user, key="").title
-        'Profile a CSV: people.csv'
-    """
-    job_id = uuid4()
-    data = cast(QueryDict, form.data)
-    uploads = {name: found for name, value in form.cleaned_data.items() if (found := _uploads(value))}
-    attachments: list[Attachment] = []
-    with _deleted_on_error(attachments):
-        for name, upload in ((name, upload) for name, found in uploads.items() for upload in found):
-            attachments.append(_attachment(job_id, name, upload))
-    arguments = {name: _argument(value) for name, value in form.cleaned_data.items()}
-    for name in uploads:
-        ids = [str(attachment.pk) for attachment in attachments if attachment.field == name]
-        arguments[name] = ids if isinstance(form.cleaned_data[name], list) else ids[0]
-    with transaction.atomic(), _deleted_on_error(attachments):
-        # Before the job's own row, which the database asks for only at the commit: a function that makes a
-        # canvas reads them.
-        Attachment.objects.bulk_create(attachments)
-        job = jobs.start(
-            entry.signature(arguments),
-            owner=user,
-            title=_title(entry, [upload for found in uploads.values() for upload in found]),
-            key=f"form:{user.pk}:{key}"[:200] if key else None,
-            startable=entry.name,
-            params={name: data.getlist(name) for name in form.fields if name in data},
-            job_id=job_id,
-        )
-        if job.pk != job_id:
-            Attachment.objects.filter(job_id=job_id).delete()
-    if job.pk != job_id:
-        files.delete(attachments)
-    return job
-
-
-def _uploads(value: Any) -> "list[UploadedFile[Any]]":
-    """The uploads in the cleaned value of a field."""
-    values = value if isinstance(value, list) else [value]
-    return values if values and all(isinstance(item, UploadedFile) for item in values) else []
-
-
-def _title(entry: Startable, uploads: "Sequence[UploadedFile[Any]]") -> str:
-    if not uploads:
-        return str(entry.title)
-    names = ", ".join(str(upload.name) for upload in uploads[:_NAMES_IN_TITLE])
-    more = len(uploads) - _NAMES_IN_TITLE
-    if more > 0:
-        names = ngettext("%(names)s and %(count)d more", "%(names)s and %(count)d more", more) % {
-            "names": names,
-            "count": more,
-        }
-    return f"{entry.title}: {names}"
-
-
-@contextmanager
-def _deleted_on_error(attachments: Iterable[Attachment]) -> Iterator[None]:
-    """Delete the files if this fails; not around a COMMIT, which may have been done though it raises."""
-    try:
-        yield
-    except Exception:
-        files.delete(attachments)
-        raise
 
 
 def _job_again(request: HttpRequest) -> Job | None:
@@ -196,21 +117,3 @@ def _with_kept(
 def _as_upload(attachment: Attachment) -> "UploadedFile[Any]":
     opened = attachment.file.open("rb")
     return UploadedFile(file=opened, name=attachment.name, size=attachment.size)
-
-
-def _attachment(job_id: UUID, field: str, upload: "UploadedFile[Any]") -> Attachment:
-    """The upload as an attachment, its content stored, its row not yet."""
-    name = str(upload.name)
-    attachment = Attachment(
-        job_id=job_id, field=field, role=Attachment.Role.INPUT, name=name, size=upload.size or 0
-    )
-    attachment.file.save(name, upload, save=False)
-    return attachment
-
-
-def _argument(value: Any) -> Any:
-    if isinstance(value, models.Model):
-        return value.pk
-    if isinstance(value, models.QuerySet):
-        return [item.pk for item in value]
-    return value

@@ -9,3 +9,4 @@ urlpatterns = [
 ]
 
 urlpatterns += [path("jobs/", include("status.urls"))]
+urlpatterns += [path("api/", include("status.programs.urls"))]

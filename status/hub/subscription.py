@@ -1,0 +1,186 @@
+"""The hub's one subscription: the subjects somebody wants to know of, their groups, and their rows."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterable
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError
+
+from status import channel
+from status.hub.entries import Entry
+from status.hub.listeners import Listener
+from status.hub.painting import Painter, read_tail
+from status.hub.slots import Connection
+from status.regions import Subject
+from status.rendering import load
+
+logger = logging.getLogger(__name__)
+
+
+class Subscription:
+    """What is known of each subject; pages and programs share it."""
+
+    def __init__(self) -> None:
+        self._layer = channel.get_layer()
+        self._channel = ""
+        self._entries: dict[Subject, Entry] = {}
+        self._users: dict[str, int] = {}
+        self._programs: set[Connection] = set()
+        self._painter = Painter()
+        self._in_thread = self._painter.run
+        self._reading = asyncio.Lock()
+
+    async def _start(self) -> None:
+        """Have events received."""
+        raise NotImplementedError
+
+    # -- programs ------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def listen(self, job_id: UUID) -> AsyncIterator[Listener]:
+        """Know of one job, without a page: it joins the group, then reads the row, unless a page shows the job.
+
+        Who asks must check with `status.access` that the user may watch it.
+
+        Raises:
+            ConnectionError: the channel layer cannot be reached.
+            DatabaseError: the database cannot.
+
+        Example:
+            >>> async with get_hub().listen(job_id) as listener:
+            ...     listener.job.state
+            'running'
+        """
+        await self._start()
+        subject = Subject.job(job_id)
+        entry = self._entries.setdefault(subject, Entry(subject))
+        listener = Listener(entry, self._settle)
+        entry.listeners.add(listener)
+        try:
+            await self._join([entry])
+            yield listener
+        finally:
+            entry.listeners.discard(listener)
+            await self._release(entry)
+
+    async def _settle(self, entry: Entry) -> bool:
+        """Read what the events did not carry; whether all is known now."""
+        while await self._refresh([entry], set()) and entry.stale:
+            pass
+        return not entry.stale
+
+    async def admit(self, program: Connection) -> None:
+        """Close `program`'s socket when its session or its token ends."""
+        await self._start()
+        self._programs.add(program)
+        await self._join_user(program.user)
+
+    async def dismiss(self, program: Connection) -> None:
+        """Forget a program's socket."""
+        if program in self._programs:
+            self._programs.discard(program)
+            await self._leave_user(program.user)
+
+    # -- groups and rows -----------------------------------------------------------------------------------
+
+    async def _join(self, entries: list[Entry]) -> None:
+        """Join first, then read: what happens in between arrives as an event."""
+        fresh = [entry for entry in entries if entry.joined is None]
+        loop = asyncio.get_running_loop()
+        for entry in fresh:
+            entry.joined = loop.create_future()
+        try:
+            for entry in fresh:
+                await self._layer.group_add(entry.subject.group, self._channel)
+            if fresh:
+                await self._read(fresh)
+        except BaseException as error:
+            for entry in fresh:
+                joined, entry.joined = entry.joined, None
+                if joined is not None and not joined.done():
+                    joined.set_exception(ConnectionError(f"{entry.subject.group} was not joined: {error!r}"))
+                    joined.exception()
+            raise
+        for entry in fresh:
+            if entry.joined is not None:
+                entry.joined.set_result(None)
+        for entry in entries:
+            if entry.joined is not None:
+                await entry.joined
+
+    async def _read(self, entries: list[Entry]) -> None:
+        found = await self._in_thread(load, [entry.subject for entry in entries])
+        for entry in entries:
+            shown = found[entry.subject]
+            entry.job, entry.count = shown.job, shown.count
+            if shown.job is not None:
+                entry.offer(shown.job.event())
+            if shown.topic is not None:
+                entry.offer_topic(shown.topic)
+
+    async def _release(self, entry: Entry) -> None:
+        """Leave the group of an entry that nobody needs any more."""
+        if not entry.lives and not entry.listeners and self._entries.get(entry.subject) is entry:
+            del self._entries[entry.subject]
+            await self._leave_group(entry.subject.group)
+
+    async def _join_user(self, user: str) -> None:
+        self._users[user] = self._users.get(user, 0) + 1
+        if user and self._users[user] == 1:
+            await self._layer.group_add(channel.user_group(user), self._channel)
+
+    async def _leave_user(self, user: str) -> None:
+        self._users[user] = self._users.get(user, 0) - 1
+        if self._users[user] <= 0:
+            del self._users[user]
+            if user:
+                await self._leave_group(channel.user_group(user))
+
+    async def _leave_group(self, group: str) -> None:
+        try:
+            await self._layer.group_discard(group, self._channel)
+        except Exception as error:
+            # Its messages find no entry and are dropped.
+            logger.warning("Group %s was not left: %r", group, error)
+
+    async def _refresh(self, entries: Iterable[Entry], logs: set[Subject]) -> bool:
+        """Read what the events did not carry: results, counts, missing log lines; whether anything was read."""
+        # Who comes while another reads must not take for read what is being read.
+        async with self._reading:
+            rows = [e for e in entries if e.stale]
+            tails = [e for e in entries if e.tail_stale and e.subject in logs and e.job is not None]
+            if not rows and not tails:
+                return False
+            for entry in rows:
+                entry.stale = False
+            try:
+                if rows:
+                    await self._read_again(rows)
+                for entry in tails:
+                    await self._read_tail(entry)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("Rows not read, next try with the next repair: %r", error)
+                return False
+            else:
+                rows = []
+                return True
+            finally:
+                # Not read, be it that who asked for it went away midway.
+                for entry in rows:
+                    entry.stale = True
+
+    async def _read_again(self, entries: list[Entry]) -> None:
+        await self._read(entries)
+        for entry in entries:
+            entry.version += 1
+
+    async def _read_tail(self, entry: Entry) -> None:
+        assert entry.job is not None
+        entry.tail = await self._in_thread(read_tail, entry.job.pk)
+        entry.tail_stale = entry.event is not None and entry.lacks_lines(entry.event)
+        for live in entry.lives:
+            for region in live.regions_of(entry.subject):
+                if region.id in live.feeds:
+                    live.feeds[region.id].is_due_for_block = True

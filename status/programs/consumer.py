@@ -1,0 +1,231 @@
+"""The socket of programs."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from status import access, conf, outbox
+from status.consumers import DENIED, GOING_AWAY, NOT_LOGGED_IN, SERVER_SEND, session_hash
+from status.hub import Connection, get_hub
+from status.hub.slots import SEND_SECONDS
+from status.models import Job
+from status.programs import acts, callers, messages
+from status.programs.callers import Caller
+from status.programs.messages import (
+    Accepted,
+    Cancel,
+    Error,
+    Hello,
+    Inbound,
+    Jobs,
+    Limits,
+    List,
+    Outbound,
+    Ping,
+    Pong,
+    Ref,
+    Retry,
+    Start,
+    Unwatch,
+    Unwatched,
+    Watch,
+    Watching,
+)
+from status.programs.refusals import Refused
+from status.programs.watches import Watches
+from status.programs.wire import describe
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE_SECONDS = 2
+"""What may be sent in so many seconds may also come at once."""
+
+T = TypeVar("T")
+
+
+class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types.
+    """A program's socket: it starts, watches, cancels and retries jobs by JSON messages, see `messages`.
+
+    Refusals are told after `accept()`: an `error`, then the close code 4401 or 4403.
+    """
+
+    channel_layer_alias = None
+
+    async def connect(self) -> None:
+        """Accept, find out who it is, say hello."""
+        self._caller: Caller | None = None
+        self._connection: Connection | None = None
+        self._send_message = self.scope.get(SERVER_SEND, self.base_send)
+        self._watches = Watches(self._tell)
+        self._credit, self._credited_at = 0.0, 0.0
+        await self.accept()
+        try:
+            caller = await self._identify()
+            await self._admit(caller)
+        except Refused as refused:
+            await self._refuse(refused, None)
+            await self.close(NOT_LOGGED_IN if refused.code == "unauthenticated" else DENIED)
+        except Exception:
+            logger.exception("A program could not be admitted")
+            await self.close(GOING_AWAY)
+
+    async def disconnect(self, code: int) -> None:
+        """Watch nothing more."""
+        self._watches.drop_all()
+        if self._connection is not None:
+            await get_hub().dismiss(self._connection)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Do what a message asks for, and answer."""
+        if self._caller is None:
+            return
+        ref: Ref = None
+        try:
+            self._must_not_be_too_fast()
+            text = self._checked_text(text_data)
+            try:
+                message = messages.parse(text)
+            except Refused:
+                ref = messages.ref_of(text)
+                raise
+            ref = message.ref
+            await self._do(self._caller, message)
+        except Refused as refused:
+            await self._refuse(refused, ref)
+        except Exception:
+            logger.exception("A message of a program was not done")
+            detail = (
+                "It was not done, or not to the end, by a fault of the server. Try again with the same key."
+            )
+            await self._tell(Error(ref=ref, code="failed", detail=detail, errors=[]))
+
+    # -- who it is -----------------------------------------------------------------------------------------
+
+    async def _identify(self) -> Caller:
+        authorization = callers.header_of(self.scope)
+        if callers.has_token(authorization):
+            return await _in_thread(callers.by_token, authorization)
+        return callers.by_session(self.scope["user"])
+
+    async def _admit(self, caller: Caller) -> None:
+        """From now on it may ask; it is closed when its session or token ends."""
+        session = self.scope.get("session")
+        name = caller.token.session if caller.token else session_hash(session and session.session_key)
+        connection = Connection(
+            send=self._send_text, close=self.close, user=access.user_key(caller.user), session=name
+        )
+        await get_hub().admit(connection)
+        self._connection = connection
+        # Once more: a token that was revoked before the hub listened is not told of again.
+        caller = await self._identify()
+        settings = conf.current()
+        self._credit, self._credited_at = float(_at_once()), time.monotonic()
+        self._caller = caller
+        await self._tell(
+            Hello(
+                version=messages.VERSION,
+                user=access.user_key(caller.user),
+                scope=caller.scope,
+                limits=Limits(
+                    message_bytes=settings.socket_message_bytes,
+                    messages_per_second=settings.socket_messages_per_second,
+                    messages_at_once=_at_once(),
+                    watches=settings.socket_watches,
+                ),
+            )
+        )
+
+    # -- what it may send ----------------------------------------------------------------------------------
+
+    def _must_not_be_too_fast(self) -> None:
+        rate, now = conf.current().socket_messages_per_second, time.monotonic()
+        earned = (now - self._credited_at) * rate
+        self._credit = min(self._credit + earned, _at_once())
+        self._credited_at = now
+        if self._credit < 1:
+            raise Refused("too-fast", f"Send {rate:g} messages a second at most. This one was dropped.")
+        self._credit -= 1
+
+    def _checked_text(self, text: str | None) -> str:
+        if text is None:
+            raise Refused.because_of("", "Send JSON as text messages, not binary ones.")
+        most = conf.current().socket_message_bytes
+        if len(text) > most or len(text.encode("utf-8", "surrogatepass")) > most:
+            raise Refused("too-large", f"A message has {most} bytes at most. This one was dropped.")
+        return text
+
+    async def _do(self, caller: Caller, message: Inbound) -> None:
+        ref = message.ref
+        match message:
+            case Ping():
+                await self._tell(Pong(ref=ref))
+            case Start():
+                self._watches.must_have_room()
+                job = await _in_thread(acts.start, caller, message.job, message.params, message.key)
+                await self._accept_job(job, ref)
+                self._watches.add(job.pk)
+            case Watch():
+                self._watches.must_have_room(message.id)
+                await _in_thread(acts.find, caller, message.id)
+                await self._tell(Watching(ref=ref, id=message.id))
+                self._watches.add(message.id, message.since)
+            case Unwatch():
+                self._watches.drop(message.id)
+                await self._tell(Unwatched(ref=ref, id=message.id))
+            case Cancel():
+                await self._accept_job(await _in_thread(acts.cancel, caller, message.id), ref)
+            case Retry():
+                self._watches.must_have_room(message.id)
+                job = await _in_thread(acts.retry, caller, message.id)
+                await self._accept_job(job, ref)
+                self._watches.add(job.pk)
+            case List():
+                page = await _in_thread(acts.listed, caller, message.state, message.after, message.limit)
+                await self._tell(Jobs(ref=ref, jobs=page.jobs, next=page.next))
+
+    # -- what it is told -----------------------------------------------------------------------------------
+
+    async def _accept_job(self, job: Job, ref: Ref) -> None:
+        await self._tell(Accepted(ref=ref, job=describe(job)))
+
+    async def _refuse(self, refused: Refused, ref: Ref) -> None:
+        await self._tell(Error(ref=ref, code=refused.code, detail=refused.detail, errors=refused.errors))
+
+    async def _tell(self, message: Outbound) -> None:
+        await self._send_text(msgspec.json.encode(message).decode())
+
+    async def _send_text(self, text: str) -> None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._send_message({"type": "websocket.send", "text": text})
+        except TimeoutError:
+            logger.info("A program that takes nothing is closed")
+            with contextlib.suppress(Exception):
+                await self.close(GOING_AWAY)
+        except Exception as error:
+            # Its end is told to `disconnect`.
+            logger.debug("A program went away while it was written to: %r", error)
+
+
+def _at_once() -> int:
+    return max(int(conf.current().socket_messages_per_second * AT_ONCE_SECONDS), 1)
+
+
+async def _in_thread(work: Callable[..., T], *args: Any) -> T:
+    """Call `work` in a thread of its own, for sockets have no request whose thread it could be."""
+
+    def run() -> T:
+        try:
+            return work(*args)
+        finally:
+            # As after a request.
+            outbox.note_sent()
+
+    return await database_sync_to_async(run, thread_sensitive=False)()  # type: ignore[no-any-return]

@@ -1,0 +1,117 @@
+"""The page of a person's tokens."""
+
+import re
+
+import pytest
+from django.test import Client
+
+from status.models import Token
+from status.models.tokens import PREFIX
+from status.views.tokens import MOST_TOKENS
+
+pytestmark = pytest.mark.django_db
+PATH = "/jobs/tokens/"
+
+
+@pytest.fixture
+def browser(client, alice):
+    client.force_login(alice)
+    return client
+
+
+def make(browser, name="nightly import", scope="act"):
+    page = browser.post(PATH, {"name": name, "scope": scope})
+    assert page.status_code == 200
+    return page, re.search(r'<code id="secret">(\S+)</code>', page.content.decode())[1]
+
+
+def test_a_token_is_made_shown_once_and_works(browser, alice):
+    page, secret = make(browser)
+    assert "no-store" in page["Cache-Control"]
+    assert secret.startswith(PREFIX)
+    again = browser.get(PATH).content.decode()
+    assert "nightly import" in again
+    assert "not used yet" in again
+    assert secret not in again
+    program = Client(headers={"Authorization": f"Bearer {secret}"})
+    assert program.get("/api/jobs/").status_code == 200
+    assert "last used" in browser.get(PATH).content.decode()
+
+
+def test_the_secret_is_nowhere_in_the_database(browser):
+    _page, secret = make(browser)
+    [row] = Token.objects.values()
+    assert secret not in repr(row)
+    assert secret.removeprefix(PREFIX) not in repr(row)
+
+
+def test_two_tokens_are_never_the_same(browser):
+    assert make(browser)[1] != make(browser)[1]
+
+
+def test_a_revoked_token_is_gone_from_the_page_and_works_no_more(browser):
+    _page, secret = make(browser)
+    token = Token.objects.get()
+    path = f"{PATH}{token.pk}/revocation/"
+    assert browser.get(path).status_code == 302
+    program = Client(headers={"Authorization": f"Bearer {secret}"})
+    assert program.get("/api/jobs/").status_code == 200, "a GET revokes nothing"
+    assert browser.post(path).status_code == 302
+    assert browser.post(path).status_code == 302, "a double click"
+    assert program.get("/api/jobs/").status_code == 401
+    assert "nightly import" not in browser.get(PATH).content.decode()
+
+
+def test_the_tokens_of_others_do_not_exist(browser, bob):
+    make(browser)
+    token = Token.objects.get()
+    other = Client()
+    other.force_login(bob)
+    assert "nightly import" not in other.get(PATH).content.decode()
+    assert other.post(f"{PATH}{token.pk}/revocation/").status_code == 404
+    token.refresh_from_db()
+    assert token.revoked_at is None
+
+
+def test_a_token_makes_no_tokens_and_opens_no_pages(browser):
+    _page, secret = make(browser)
+    program = Client(headers={"Authorization": f"Bearer {secret}"})
+    assert program.get(PATH).status_code == 302
+    assert program.post(PATH, {"name": "x", "scope": "act"}).status_code == 302
+    assert Token.objects.count() == 1
+
+
+@pytest.mark.parametrize("data", [{}, {"name": "", "scope": "act"}, {"name": "x", "scope": "all"}])
+def test_a_token_without_name_or_with_another_scope_is_not_made(browser, data):
+    page = browser.post(PATH, data)
+    assert "errorlist" in page.content.decode()
+    assert not Token.objects.exists()
+
+
+def test_one_token_too_many_is_not_made(browser, alice):
+    Token.objects.bulk_create(
+        Token(user=alice, name=str(number), hash=str(number)) for number in range(MOST_TOKENS)
+    )
+    page = browser.post(PATH, {"name": "x", "scope": "read"})
+    assert "Revoke one first" in page.content.decode()
+    assert Token.objects.count() == MOST_TOKENS
+
+
+def test_the_page_is_reached_from_the_header_and_asks_for_a_login(browser):
+    assert f'href="{PATH}"' in browser.get("/jobs/").content.decode()
+    assert Client().get(PATH).status_code == 302
+
+
+def test_a_name_is_escaped(browser):
+    page, _secret = make(browser, name="<b>bold")
+    assert "<b>bold" not in page.content.decode()
+    assert "&lt;b&gt;bold" in page.content.decode()
+
+
+def test_the_page_takes_few_queries(browser, alice, django_assert_num_queries):
+    Token.objects.bulk_create(
+        Token(user=alice, name=str(number), hash=str(number)) for number in range(MOST_TOKENS)
+    )
+    # The session, the user, the tokens.
+    with django_assert_num_queries(3):
+        browser.get(PATH)
