@@ -4,6 +4,7 @@ DEBUG           1 (default) or 0
 SECRET_KEY      required when DEBUG is 0
 ALLOWED_HOSTS   names, separated by commas
 DATABASE_URL    default: SQLite in RUN_DIR
+METRICS_TOKEN   who sends it as a bearer token may read /metrics; default: only staff may
 FARM_URL        the render farm that a demo job asks; `make run` starts it
 REDIS_URL       broker and channel layer; `make run` starts a server of its own when it is not set
 RUN_DIR         everything that changes while it runs; default: .run beside this project
@@ -171,7 +172,7 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
-STATUS = {"PUBLIC_TOPICS": ["site-status"]}
+STATUS = {"PUBLIC_TOPICS": ["site-status"], "METRICS_TOKEN": os.environ.get("METRICS_TOKEN", "")}
 
 PULSE = re.compile(r"broadcast_site_status|status\.(sweep|polls)")
 LOGGING = {

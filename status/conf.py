@@ -82,6 +82,9 @@ class Conf:
     channel_layer: str = "default"
     """The alias in CHANNEL_LAYERS."""
 
+    metrics_token: str = ""
+    """Whoever sends this as a bearer token may read /metrics; empty: only staff may."""
+
     page_size: int = 25
     """Jobs on one page of the list."""
 

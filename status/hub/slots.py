@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from status.counters import counters
+
 logger = logging.getLogger(__name__)
 
 Place = tuple[int, int]
@@ -152,8 +154,11 @@ class Connection:
     def put(self, frame: Frame) -> None:
         """Send `frame`, at once if the socket takes it; else what comes meanwhile replaces it."""
         if self._task is not None:
+            counters.frames_replaced += self._pending is not None
             self._pending = frame if self._pending is None else self._pending.then(frame)
-        elif not self._ended and (frame.logs or self._write is None or not self._write(frame.packed)):
+        elif not self._ended and not frame.logs and self._write is not None and self._write(frame.packed):
+            counters.frame_bytes.observe(len(frame.packed))
+        elif not self._ended:
             self._pending = frame
             self._task = asyncio.get_running_loop().create_task(self._drain())
 
@@ -186,6 +191,7 @@ class Connection:
                 if text:
                     self._since = loop.time()
                     await self._send(text)
+                    counters.frame_bytes.observe(len(text.encode()))
                     self._since = None
         except Exception as error:
             logger.debug("A socket went away while it was written to: %r", error)
