@@ -16,7 +16,7 @@ from uuid import UUID
 
 from channels.layers import get_channel_layer
 
-from status import conf, threads
+from status import conf, threads, tracing
 from status.counters import counters
 from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent
 
@@ -72,6 +72,12 @@ def _place(event: Event) -> tuple[str, type]:
     return group_of(event), type(event)
 
 
+def _message(event: Event) -> dict[str, Any]:
+    """The event with when it is sent and, of a job that runs in this process, the context that it runs in."""
+    trace = tracing.carried_by(event.job) if isinstance(event, JobEvent) else {}
+    return event.to_wire() | {"sent_at": time.time()} | trace
+
+
 class Sender:
     """One thread with one event loop; sends what was handed over, of each subject the newest."""
 
@@ -112,7 +118,7 @@ class Sender:
             self._wake.clear()
             while event := self._take():
                 try:
-                    await layer.group_send(group_of(event), event.to_wire() | {"sent_at": time.time()})
+                    await layer.group_send(group_of(event), _message(event))
                     counters.sent += 1
                     pause = FIRST_PAUSE_SECONDS
                 except (TypeError, ValueError, OverflowError):
