@@ -83,6 +83,8 @@ class PlainScreen(AbstractContextManager["PlainScreen"]):
     def show(self, moment: Moment) -> None:
         """Write what is new since the last time."""
         job = moment.job
+        if self._said is None:
+            self._write(timezone.localtime(), printable(job.title))
         for line in moment.lines:
             self._write(timezone.localtime(line.at), f"| {line_text(line)}")
         percent = job.percent
@@ -214,7 +216,8 @@ def _add(tree: Any, branch: Branch) -> None:
         if member.is_live and member.percent is not None:
             cells += [_bar(member.percent / 100), Text(f"{member.percent}%")]
         else:
-            cells.append(Text(label(member.state), style="dim"))
+            said = phase(member) if member.is_live else label(member.state)
+            cells.append(Text(printable(said), style="dim"))
         row.add_row(*cells)
         below = tree.add(row)
         _add(below, twig.branch)

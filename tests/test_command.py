@@ -235,6 +235,21 @@ def test_ctrl_c_cancels_if_asked_to(worker, alice, tmp_path):
     assert ended(job).state == State.CANCELLED
 
 
+def test_a_second_ctrl_c_leaves_a_job_that_does_not_end(worker, alice, tmp_path):
+    job = jobs.start(tasks.deaf.s(str(tmp_path / "gate")), owner=alice)
+    reached(job, State.RUNNING)
+    terminal = Terminal("watch", job.pk, "--cancel-on-interrupt")
+    terminal.wait_for("Running")
+    terminal.press_ctrl_c()
+    terminal.wait_for("Cancelling")
+    terminal.press_ctrl_c()
+    assert terminal.code() == 130
+    job.refresh_from_db()
+    assert job.is_cancelling
+    (tmp_path / "gate").touch()
+    ended(job)
+
+
 def test_a_terminal_shows_bars_that_move_and_the_log_above_them(worker, alice, tmp_path):
     job = jobs.start(tasks.import_rows.s(1000, str(tmp_path / "gate")), owner=alice, title="Orders of May")
     terminal = Terminal("watch", job.pk)
@@ -266,6 +281,15 @@ def test_a_dumb_terminal_gets_plain_lines(worker, alice):
     job = jobs.start(tasks.add.s(1, 2), owner=alice)
     terminal = Terminal("watch", job.pk, TERM="dumb")
     assert terminal.code() == 0
+    assert "\x1b" not in terminal.raw
+
+
+def test_without_rich_a_terminal_gets_plain_lines(worker, alice, tmp_path):
+    (tmp_path / "rich.py").write_text("raise ImportError('not here')")
+    job = jobs.start(tasks.add.s(1, 2), owner=alice)
+    terminal = Terminal("watch", job.pk, PYTHONPATH=str(tmp_path))
+    assert terminal.code() == 0
+    assert "Succeeded" in terminal.raw
     assert "\x1b" not in terminal.raw
 
 
@@ -304,7 +328,7 @@ def test_who_reads_no_more_ends_it_quietly(worker, alice, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as watching:
-        assert "Running" in watching.stdout.readline()
+        assert "Until cancelled" in watching.stdout.readline()
         watching.stdout.close()
         jobs.cancel(job)
         assert watching.wait() == 141

@@ -22,6 +22,7 @@ from status.metrics import Endings, StatusCollector
 from status.models import Job
 from status.models.queries import JobQuerySet
 from status.states import State
+from status.views import operations
 from tests import tasks
 from tests.conftest import ended
 from tests.processes import Web, free_port, wait_until
@@ -157,6 +158,14 @@ def test_metrics_are_for_staff(client, alice, operator):
 def test_metrics_are_for_who_has_the_token(client, db, settings, setting, header, status):
     settings.STATUS = {"METRICS_TOKEN": setting}
     assert client.get("/metrics", headers={"Authorization": header}).status_code == status
+
+
+def test_without_prometheus_client_it_is_said_what_to_install(client, operator, monkeypatch):
+    monkeypatch.setattr(operations.importlib.util, "find_spec", lambda name: None)
+    client.force_login(operator)
+    response = client.get("/metrics")
+    assert response.status_code == 501
+    assert b"pip install prometheus-client" in response.content
 
 
 def test_metrics_can_only_be_read(client, operator):

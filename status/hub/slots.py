@@ -51,6 +51,11 @@ class Frame:
         return "".join(self.parts.values())
 
     @cached_property
+    def size(self) -> int:
+        """The text's length in bytes."""
+        return len(self.text.encode())
+
+    @cached_property
     def packed(self) -> bytes:
         """The text as it goes over the wire, made once for all whose server takes it like that."""
         return packed(self.text)
@@ -191,7 +196,7 @@ class Connection:
                 if text:
                     self._since = loop.time()
                     await self._send(text)
-                    counters.frame_bytes.observe(len(text.encode()))
+                    counters.frame_bytes.observe(len(text.encode()) if frame.logs else frame.size)
                     self._since = None
         except Exception as error:
             logger.debug("A socket went away while it was written to: %r", error)

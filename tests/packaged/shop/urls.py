@@ -9,3 +9,4 @@ urlpatterns = [
 ]
 
 urlpatterns += [path("jobs/", include("status.urls"))]
+urlpatterns += [path("", include("status.urls_ops"))]
