@@ -20,6 +20,7 @@ from status.events import JobEvent, Line, MembersEvent, from_wire
 from status.models import Job
 
 logger = logging.getLogger(__name__)
+_client_log = logging.getLogger("channels_redis.pubsub")
 
 JOIN_SECONDS = 1.0
 READ_SECONDS = 0.5
@@ -41,12 +42,33 @@ class Moment:
     lines: tuple[Line, ...] = ()
 
 
+class _Once(logging.Filter):
+    """Says one line where the channel layer's client would write a traceback each second that Redis is down."""
+
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__()
+        self._job_id, self._said = job_id, False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        self.say(record.exc_info[1] if record.exc_info else record.getMessage())
+        return False
+
+    def say(self, reason: object) -> None:
+        if not self._said:
+            self._said = True
+            logger.warning("Job %s: no messages come, its row is read instead: %s", self._job_id, reason)
+
+
 class _Listener:
     """A thread with an event loop that hands over what comes for one job; silent while Redis is down."""
 
     def __init__(self, job_id: UUID, news: "queue.SimpleQueue[News]") -> None:
         self._job_id, self._news = job_id, news
         self.joined = threading.Event()
+        self._trouble = _Once(job_id)
+        _client_log.addFilter(self._trouble)
         self._loop = asyncio.new_event_loop()
         self._task = self._loop.create_task(self._listen_for_ever())
         self._thread = threading.Thread(target=self._run, name="status-listener", daemon=True)
@@ -56,6 +78,7 @@ class _Listener:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(JOIN_SECONDS)
+        _client_log.removeFilter(self._trouble)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -75,7 +98,7 @@ class _Listener:
                 while True:
                     self._take(await layer.receive(name))
             except Exception as error:
-                logger.debug("Nothing is heard of job %s, its row is read: %r", self._job_id, error)
+                self._trouble.say(error)
                 self.joined.clear()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

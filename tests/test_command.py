@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 from celery import chain, group
-from django.db import connection
 
 from config.valkey import Valkey
 from status import jobs
@@ -21,7 +20,7 @@ from status.models import Job
 from status.states import State
 from tests import tasks
 from tests.conftest import ended, reached
-from tests.processes import PROJECT, free_port
+from tests.processes import PROJECT, environment, free_port
 
 pytestmark = pytest.mark.workers
 
@@ -33,11 +32,8 @@ def _rows(transactional_db):
     """The commands are other processes: they see what is committed."""
 
 
-def environment(**more: str) -> dict[str, str]:
-    name = connection.settings_dict["NAME"]
-    assert connection.vendor == "sqlite"
-    settings = {"DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE_URL": f"sqlite:///{name}"}
-    return os.environ | settings | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"} | more
+def surroundings(**more: str) -> dict[str, str]:
+    return environment() | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"} | more
 
 
 def arguments(*words: object) -> list[str]:
@@ -47,7 +43,7 @@ def arguments(*words: object) -> list[str]:
 def run(*words: object, **more: str) -> SimpleNamespace:
     """Run the command in a pipe to its end."""
     done = subprocess.run(
-        arguments(*words), cwd=PROJECT, env=environment(**more), capture_output=True, text=True, timeout=60
+        arguments(*words), cwd=PROJECT, env=surroundings(**more), capture_output=True, text=True, timeout=60
     )
     return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
 
@@ -59,7 +55,7 @@ class Terminal:
         self.child, self.fd = pty.fork()
         if self.child == 0:
             os.chdir(PROJECT)
-            os.execve(sys.executable, arguments(*words), environment(**more))
+            os.execve(sys.executable, arguments(*words), surroundings(**more))
         self.raw = ""
 
     def wait_for(self, text: str, seconds: float = 30.0) -> None:
@@ -135,7 +131,7 @@ def test_while_a_job_holds_the_key_no_other_is_started(alice, people):
         (["start", "profile-csv", "--owner", "nobody"], "There is no user 'nobody'"),
         (["start", "profile-csv", "--owner", "alice"], "file: This field is required."),
         (["start", "profile-csv", "--owner", "alice", "--param", "file=x"], "write file=@PATH"),
-        (["start", "profile-csv", "--owner", "alice", "--param", "file=@/nowhere"], "No such file"),
+        (["start", "profile-csv", "--owner", "alice", "--param", "file=@no/such/file"], "No such file"),
         (
             ["start", "profile-csv", "--owner", "alice", "--param", "size=3"],
             "no parameter 'size'. Known: file",
@@ -165,7 +161,7 @@ def test_a_permission_is_asked_for_as_on_the_page(alice, people):
 def test_watching_tells_steps_log_lines_and_the_end_in_order(worker, alice, tmp_path):
     job = jobs.start(tasks.import_rows.s(1000, str(tmp_path / "gate")), owner=alice)
     with subprocess.Popen(
-        arguments("watch", job.pk), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, text=True
+        arguments("watch", job.pk), cwd=PROJECT, env=surroundings(), stdout=subprocess.PIPE, text=True
     ) as watching:
         said = []
         for line in watching.stdout:
@@ -306,6 +302,8 @@ def test_without_redis_the_row_is_watched_to_its_end(worker, alice, tmp_path):
     (tmp_path / "gate").touch()
     assert terminal.code() == 0
     assert "Succeeded" in terminal.raw
+    assert "Traceback" not in terminal.raw
+    assert terminal.raw.count("no messages come, its row is read instead") == 1
 
 
 def test_when_redis_dies_meanwhile_the_row_is_watched_to_its_end(worker, alice, tmp_path):
@@ -313,8 +311,14 @@ def test_when_redis_dies_meanwhile_the_row_is_watched_to_its_end(worker, alice, 
         job = jobs.start(tasks.import_rows.s(1000, str(tmp_path / "gate")), owner=alice)
         terminal = Terminal("watch", job.pk, REDIS_URL=valkey.url)
         terminal.wait_for("careful now")
+    # Its client tries to connect again each second.
+    died_at = time.monotonic()
+    while time.monotonic() < died_at + 3:
+        assert terminal.read()
     (tmp_path / "gate").touch()
     assert terminal.code() == 0
+    assert "Traceback" not in terminal.raw
+    assert terminal.raw.count("no messages come, its row is read instead") == 1
 
 
 def test_who_reads_no_more_ends_it_quietly(worker, alice, tmp_path):
@@ -323,7 +327,7 @@ def test_who_reads_no_more_ends_it_quietly(worker, alice, tmp_path):
     with subprocess.Popen(
         arguments("watch", job.pk),
         cwd=PROJECT,
-        env=environment(),
+        env=surroundings(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
