@@ -4,6 +4,8 @@ DEBUG           1 (default) or 0
 SECRET_KEY      required when DEBUG is 0
 ALLOWED_HOSTS   names, separated by commas
 DATABASE_URL    default: SQLite in RUN_DIR
+LOG_FORMAT      line (default), or json: one object a line, with the job's id
+METRICS_TOKEN   who sends it as a bearer token may read /metrics; default: only staff may
 FARM_URL        the render farm that a demo job asks; `make run` starts it
 REDIS_URL       broker and channel layer; `make run` starts a server of its own when it is not set
 RUN_DIR         everything that changes while it runs; default: .run beside this project
@@ -171,13 +173,19 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
-STATUS = {"PUBLIC_TOPICS": ["site-status"]}
+STATUS = {"PUBLIC_TOPICS": ["site-status"], "METRICS_TOKEN": os.environ.get("METRICS_TOKEN", "")}
 
+LOG_FORMAT = os.environ.get("LOG_FORMAT") or "line"
+if LOG_FORMAT not in {"line", "json"}:
+    raise ImproperlyConfigured(f"LOG_FORMAT={LOG_FORMAT} is unknown; use line or json.")
 PULSE = re.compile(r"broadcast_site_status|status\.(sweep|polls)")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {"format": "{levelname} {name}: {message}", "style": "{"},
+        "json": {"()": "status.logs.JSONFormatter"},
+    },
     "filters": {
         # Every five seconds for ever is no news.
         "no_pulse": {
@@ -186,7 +194,7 @@ LOGGING = {
         },
     },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_pulse"]},
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["no_pulse"]},
     },
     "root": {"handlers": ["console"], "level": "INFO"},
 }

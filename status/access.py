@@ -48,6 +48,11 @@ def may_see_traceback(user: Any) -> bool:
     return bool(user.is_authenticated and user.is_staff)
 
 
+def may_see_metrics(user: Any) -> bool:
+    """Whether `user` may read `/metrics`, which names tasks and counts jobs: staff."""
+    return bool(user.is_authenticated and user.is_staff)
+
+
 def visible_jobs(user: Any) -> QuerySet[Job]:
     """The jobs that `user` may watch, without the members of others."""
     if not user.is_authenticated:

@@ -13,12 +13,13 @@ class StatusConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
-        from status import checks, logout, outbox
+        from status import checks, logout, outbox, tracing
         from status.sources import bodies, lifecycle, missed, pools, prune, remote, stopping, sweep
 
         checks.connect()
         logout.connect()
         outbox.connect()
+        tracing.connect()
         bodies.connect()
         lifecycle.connect()
         pools.connect()

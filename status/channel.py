@@ -9,19 +9,24 @@ import asyncio
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
 
-from status import conf, threads
+from status import conf, threads, tracing
+from status.counters import counters
 from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
+
+PROBE = "status.probe"
+"""The type of a message that a hub sends to itself, to see that it comes back."""
 
 
 def job_group(job_id: UUID) -> str:
@@ -67,6 +72,12 @@ def _place(event: Event) -> tuple[str, type]:
     return group_of(event), type(event)
 
 
+def _message(event: Event) -> dict[str, Any]:
+    """The event with when it is sent and, of a job that runs in this process, the context that it runs in."""
+    trace = tracing.carried_by(event.job) if isinstance(event, JobEvent) else {}
+    return event.to_wire() | {"sent_at": time.time()} | trace
+
+
 class Sender:
     """One thread with one event loop; sends what was handed over, of each subject the newest."""
 
@@ -84,6 +95,7 @@ class Sender:
         with self._lock:
             place = _place(event)
             held = self._outbox.pop(place, None)
+            counters.merged += held is not None
             self._outbox[place] = (
                 event.over(held) if isinstance(event, JobEvent) and isinstance(held, JobEvent) else event
             )
@@ -106,12 +118,15 @@ class Sender:
             self._wake.clear()
             while event := self._take():
                 try:
-                    await layer.group_send(group_of(event), event.to_wire())
+                    await layer.group_send(group_of(event), _message(event))
+                    counters.sent += 1
                     pause = FIRST_PAUSE_SECONDS
                 except (TypeError, ValueError, OverflowError):
                     # It cannot be packed, and will not be the next time either; the row has it all.
+                    counters.refused += 1
                     logger.exception("Event dropped: %r", event)
                 except Exception as error:
+                    counters.refused += 1
                     logger.warning("Event not sent, next try in %.2g s: %r", pause, error)
                     self._put_back(event)
                     await asyncio.sleep(pause)
@@ -170,6 +185,11 @@ def publish(*events: Event) -> None:
 def flush(timeout_seconds: float = 1.0) -> bool:
     """Wait until what this process published has been sent; whether it has."""
     return _sender is None or _sender.flush(timeout_seconds)
+
+
+async def send_probe(hub_channel: str, name: str) -> None:
+    """Send a hub a message that says nothing but `name`; raises what the channel layer raises."""
+    await get_layer().send(hub_channel, {"type": PROBE, "name": name})
 
 
 def scopes(owner_id: Any) -> Iterable[str]:

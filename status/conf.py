@@ -90,6 +90,8 @@ class Conf:
 
     socket_watches: int = 100
     """A program may watch so many jobs over one socket."""
+    metrics_token: str = ""
+    """Whoever sends this as a bearer token may read /metrics; empty: only staff may."""
 
     page_size: int = 25
     """Jobs on one page of the list."""

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from status import access, rendering
+from status.counters import counters
 from status.hub import Connection, get_hub
 from status.regions import View
 
@@ -43,6 +44,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         """Accept, open the view, join the hub."""
         self.view: View | None = None
         await self.accept()
+        counters.sockets += 1
         user = self.scope["user"]
         token = parse_qs(self.scope["query_string"].decode("ascii", "replace")).get("view", [""])[0]
         try:
@@ -59,6 +61,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
 
     async def disconnect(self, code: int) -> None:
         """Leave the hub."""
+        counters.sockets -= 1
         if self.view is not None:
             await get_hub().detach(self.connection, self.view)
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.utils.json import dumps, loads
 
-from status import channel
+from status import channel, tracing
 from status.models import Job
 from status.states import Failure, State
 
@@ -124,7 +124,9 @@ def deliver(job: Job, attempt: int) -> bool:
         signature = Signature.from_dict(loads(dumps(job.poll_signature or job.signature)), app=current_app)
         if job.given and not job.poll_signature:
             signature = signature.clone(args=tuple(loads(dumps(job.given))))
-        headers = (signature.options.pop("headers", None) or {}) | {ATTEMPT_HEADER: attempt}
+        headers = (
+            (signature.options.pop("headers", None) or {}) | {ATTEMPT_HEADER: attempt} | tracing.carried()
+        )
         ids: dict[str, Any] = {}
         if job.parent_id is not None:
             headers[MEMBER_HEADER] = Membership(job.parent_id, job.position, job.passes).to_wire()

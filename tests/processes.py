@@ -38,20 +38,25 @@ def _host_of(database: dict[str, Any]) -> str:
     return f"{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}"
 
 
+def environment(**more: str) -> dict[str, str]:
+    """That of a child which shares the tests' database, Redis and run folder."""
+    database = connection.settings_dict
+    scheme, host = ("sqlite", "") if connection.vendor == "sqlite" else ("postgres", _host_of(database))
+    return os.environ | {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": str(PROJECT),
+        "DATABASE_URL": f"{scheme}://{host}/{database['NAME']}",
+        **more,
+    }
+
+
 class Process:
     """A child that shares the tests' database, Redis and run folder; its output goes to a file."""
 
-    def __init__(self, *command: str, log: Path, **environment: str) -> None:
+    def __init__(self, *command: str, log: Path, **more: str) -> None:
         self.log = log
-        database = connection.settings_dict
-        self.environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONPATH": str(PROJECT),
-            **environment,
-        }
-        scheme, host = ("sqlite", "") if connection.vendor == "sqlite" else ("postgres", _host_of(database))
-        self.environment["DATABASE_URL"] = f"{scheme}://{host}/{database['NAME']}"
+        self.environment = environment(**more)
         self.command = [sys.executable, "-m", *command]
         self.start()
 

@@ -32,6 +32,15 @@ def add(x, y):
 
 
 @shared_task
+def traced():
+    """The trace that it runs in."""
+    from opentelemetry import trace
+
+    step("Look").update(1, total=1)
+    return {"trace": f"{trace.get_current_span().get_span_context().trace_id:032x}"}
+
+
+@shared_task
 def touch(path):
     Path(path).touch()
 

@@ -11,9 +11,11 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 
 from status import access, conf
+from status.counters import counters
 from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent, from_wire
 from status.hub.entries import Entry, Live
 from status.hub.painting import paint, paint_block, read_events
+from status.hub.probe import Probe
 from status.hub.slots import Connection, Frame, LogFeed, Place
 from status.hub.subscription import Subscription
 from status.regions import Kind, Region, Subject, View
@@ -32,6 +34,7 @@ class Hub(Subscription):
         self._kick = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self.probe = Probe(self._start, lambda: self._channel)
 
     # -- connections come and go ---------------------------------------------------------------------------
 
@@ -96,9 +99,8 @@ class Hub(Subscription):
 
     async def _start_once(self) -> None:
         self._channel = await self._layer.new_channel()
-        loop = asyncio.get_running_loop()
         loops = (self._receive, self._flush, self._beat, self._repair)
-        self._tasks = [loop.create_task(self._for_ever(work)) for work in loops]
+        self._tasks = [asyncio.create_task(self._for_ever(work)) for work in loops]
 
     async def _for_ever(self, work: Callable[[], Any]) -> None:
         while True:
@@ -110,7 +112,10 @@ class Hub(Subscription):
 
     async def _receive(self) -> None:
         message = await self._layer.receive(self._channel)
+        if self.probe.takes(message):
+            return
         try:
+            counters.receive(message)
             event = from_wire(message)
         except (KeyError, TypeError, ValueError) as error:
             logger.warning("A message that is no event was dropped: %r", error)
@@ -143,7 +148,10 @@ class Hub(Subscription):
             return
         held = entry.event.milestone if entry.event else None
         if entry.offer(event) and entry.event is not None:
+            counters.repaired += read and entry.event.milestone != held
             self._mark(entry, urgent=entry.event.milestone != held, counts=not read)
+            return
+        counters.outdated += not read
 
     def _lists(self, scope: str) -> list[Entry]:
         return [e for s, e in self._entries.items() if s.kind is Kind.LIST and s.scope == scope]
@@ -157,6 +165,7 @@ class Hub(Subscription):
             listener.wake(urgent=urgent or not counts)
         now = time.monotonic()
         for live in entry.lives:
+            counters.conflated += counts and bool(live.dirty)
             live.dirty.update(live.regions_of(entry.subject))
             live.counts = live.counts or counts
             wait = 0.0 if urgent else live.pace.wait(now, conf.current().frame_seconds)

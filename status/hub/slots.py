@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from status.counters import counters
+
 logger = logging.getLogger(__name__)
 
 Place = tuple[int, int]
@@ -47,6 +49,11 @@ class Frame:
     def text(self) -> str:
         """The fragments as one message, joined once for all who get this frame."""
         return "".join(self.parts.values())
+
+    @cached_property
+    def size(self) -> int:
+        """The text's length in bytes."""
+        return len(self.text.encode())
 
     @cached_property
     def packed(self) -> bytes:
@@ -152,8 +159,11 @@ class Connection:
     def put(self, frame: Frame) -> None:
         """Send `frame`, at once if the socket takes it; else what comes meanwhile replaces it."""
         if self._task is not None:
+            counters.frames_replaced += self._pending is not None
             self._pending = frame if self._pending is None else self._pending.then(frame)
-        elif not self._ended and (frame.logs or self._write is None or not self._write(frame.packed)):
+        elif not self._ended and not frame.logs and self._write is not None and self._write(frame.packed):
+            counters.frame_bytes.observe(len(frame.packed))
+        elif not self._ended:
             self._pending = frame
             self._task = asyncio.get_running_loop().create_task(self._drain())
 
@@ -186,6 +196,7 @@ class Connection:
                 if text:
                     self._since = loop.time()
                     await self._send(text)
+                    counters.frame_bytes.observe(len(text.encode()) if frame.logs else frame.size)
                     self._since = None
         except Exception as error:
             logger.debug("A socket went away while it was written to: %r", error)

@@ -53,8 +53,12 @@ def connect() -> None:
     _listen_to_loggers()
 
 
-def _listen_to_loggers(**kwargs: Any) -> None:
-    """Show what the loggers write as log lines; said again when Celery has cleared their handlers."""
+def _listen_to_loggers(logger: logging.Logger | None = None, **kwargs: Any) -> None:
+    """Show what the loggers write as log lines; said again when Celery has set up its `logger` for tasks."""
+    ours = (JobLogHandler, logging.NullHandler)
+    if logger is not None and all(isinstance(handler, ours) for handler in logger.handlers):
+        # Celery cuts it off from the root's handlers, and gives it one of its own only if it finds none.
+        logger.propagate = True
     for name in conf.current().loggers:
         target = logging.getLogger(name)
         if not any(isinstance(handler, JobLogHandler) for handler in target.handlers):

@@ -10,3 +10,4 @@ urlpatterns = [
 
 urlpatterns += [path("jobs/", include("status.urls"))]
 urlpatterns += [path("api/", include("status.programs.urls"))]
+urlpatterns += [path("", include("status.urls_ops"))]
