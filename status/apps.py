@@ -13,11 +13,12 @@ class StatusConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
-        from status import checks, logout, outbox
+        from status import checks, logout, notifications, outbox
         from status.sources import bodies, lifecycle, missed, pools, prune, remote, stopping, sweep
 
         checks.connect()
         logout.connect()
+        notifications.connect()
         outbox.connect()
         bodies.connect()
         lifecycle.connect()
