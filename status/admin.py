@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from status.models import Attachment, Job, Topic
+from status.models import Attachment, Job, Notification, Topic
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # Not generic at run time.
@@ -49,3 +49,13 @@ class TopicAdmin(ReadOnly):
     """Retained values of topics."""
 
     list_display = ["name", "version", "updated_at"]
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnly):
+    """What people were told."""
+
+    list_display = ["title", "owner", "kind", "created_at", "read_at"]
+    list_filter = ["kind"]
+    list_select_related = ["owner"]
+    show_full_result_count = False

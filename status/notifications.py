@@ -5,10 +5,13 @@ the channel layer says only that the user's notifications have changed; the hub 
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Count
 from django.utils import timezone
 
 from status import channel
@@ -75,6 +78,40 @@ def mark_read(user: Any, rows: NotificationQuerySet) -> int:
     if count:
         _publish(user.pk)
     return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """What a page shows of a user's notifications wherever it is."""
+
+    count: int
+    """How many are unread."""
+    fresh: tuple[Notification, ...]
+    """The unread ones that are new, oldest first."""
+
+
+def count_unread(user: Any) -> int:
+    """How many notifications `user` has not read."""
+    return Notification.objects.of(user).unread().count()
+
+
+def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]:
+    """The inboxes of these users, in two queries.
+
+    Args:
+        users: primary keys as text.
+        fresh_seconds: what is older is counted only.
+    """
+    users = list(users)
+    owned = Notification.objects.filter(owner__in=users)  # type: ignore[misc]  # Keys may be UUIDs.
+    unread = owned.unread().order_by()
+    counts = dict(unread.values_list("owner").annotate(number=Count("pk")))
+    since = timezone.now() - timedelta(seconds=fresh_seconds)
+    fresh: dict[str, list[Notification]] = {user: [] for user in users}
+    for row in unread.filter(created_at__gt=since).order_by("pk"):
+        fresh[str(row.owner_id)].append(row)
+    numbers = {str(owner): number for owner, number in counts.items()}
+    return {user: Inbox(count=numbers.get(user, 0), fresh=tuple(fresh[user])) for user in users}
 
 
 def _on_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:

@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from status.views import attachments, cancellations, frames, jobs, members, retries, starts, stops
+from status.views import (
+    attachments,
+    cancellations,
+    frames,
+    jobs,
+    members,
+    notifications,
+    retries,
+    starts,
+    stops,
+)
 
 app_name = "status"
 
@@ -11,10 +21,15 @@ urlpatterns = [
     path("new/", starts.choose, name="startables"),
     path("new/<slug:name>/", starts.new, name="start"),
     path("frame/", frames.detail, name="frame"),
+    path("notifications/", notifications.index, name="notifications"),
+    path("notifications/read/", notifications.read_all, name="notifications-read"),
+    path("notifications/<int:notification_id>/", notifications.detail, name="notification"),
+    path("notifications/<int:notification_id>/read/", notifications.read, name="notification-read"),
     path("<uuid:job_id>/", jobs.detail, name="job"),
     path("<uuid:job_id>/cancellation/", cancellations.create, name="cancellation"),
     path("<uuid:job_id>/retry/", retries.create, name="retry"),
     path("<uuid:job_id>/members/", members.index, name="members"),
+    path("<uuid:job_id>/seen/", notifications.seen, name="seen"),
     path("<uuid:job_id>/stop/", stops.create, name="stop"),
     path("<uuid:job_id>/log/", jobs.log, name="log"),
     path("<uuid:job_id>/files/<uuid:attachment_id>/", attachments.detail, name="attachment"),

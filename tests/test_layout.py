@@ -47,6 +47,7 @@ ORDER = [
     "status.hub.slots",
     "status.hub.entries",
     "status.hub.painting",
+    "status.hub.people",
     "status.hub.core",
     "status.hub",
     "status.consumers",

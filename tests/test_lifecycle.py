@@ -210,4 +210,9 @@ def test_a_job_costs_four_statements(stage):
     with CaptureQueriesContext(connection) as running:
         stage.deliver(stage.messages.pop()).succeed()
     said = [query["sql"].split()[0] for query in [*starting, *running]]
-    assert [word for word in said if word in {"INSERT", "UPDATE", "SELECT"}] == ["INSERT", "UPDATE", "UPDATE", "SELECT"]
+    assert [word for word in said if word in {"INSERT", "UPDATE", "SELECT"}] == [
+        "INSERT",
+        "UPDATE",
+        "UPDATE",
+        "SELECT",
+    ]

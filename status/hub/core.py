@@ -5,15 +5,25 @@ import contextlib
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 
 from status import access, channel, conf
-from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent, from_wire
+from status.events import (
+    Event,
+    InboxEvent,
+    JobEvent,
+    ListEvent,
+    LogoutEvent,
+    MembersEvent,
+    TopicEvent,
+    from_wire,
+)
 from status.hub.entries import Entry, Live
 from status.hub.painting import Painter, paint, paint_block, read_events, read_tail
+from status.hub.people import People
 from status.hub.slots import Connection, Frame, LogFeed, Place
 from status.regions import Kind, Region, Subject, View
 from status.rendering import BEAT_ID, beat, last_beat, load, look_of, swap
@@ -29,13 +39,13 @@ class Hub:
         self._channel = ""
         self._lives: dict[Any, Live] = {}
         self._entries: dict[Subject, Entry] = {}
-        self._users: dict[str, int] = {}
         self._ready: set[Live] = set()
         self._kick = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._painter = Painter()
         self._in_thread = self._painter.run
+        self._people = People(self._layer, self._in_thread)
 
     # -- connections come and go ---------------------------------------------------------------------------
 
@@ -54,7 +64,7 @@ class Hub:
                 entry.lives.add(live)
         live.connections.add(connection)
         try:
-            await self._join_user(connection.user)
+            await self._people.join(connection, view)
             await self._join(live)
             jobs = {s: e.job for s, e in live.entries.items() if s.kind is Kind.JOB}
             await self._in_thread(access.check, user, view.subjects, jobs)
@@ -70,7 +80,7 @@ class Hub:
         if live is None or connection not in live.connections:
             return
         live.connections.discard(connection)
-        await self._leave_user(connection.user)
+        await self._leave(self._people.leave(connection))
         if live.connections:
             return
         del self._lives[view.look]
@@ -81,7 +91,7 @@ class Hub:
             entry.lives.discard(live)
             if not entry.lives and self._entries.get(subject) is entry:
                 del self._entries[subject]
-                await self._leave_group(subject.group)
+                await self._leave(self._layer.group_discard(subject.group, self._channel))
 
     async def _greet(self, live: Live, connection: Connection) -> None:
         """The first frame: all regions as they are now, to this connection alone."""
@@ -90,6 +100,7 @@ class Hub:
         parts = {region.id: str(swap(region, live.html[region.id])) for region in swapped}
         with look_of(live.view):
             parts[BEAT_ID] = beat()
+        parts |= await self._people.greeting(connection)
         connection.ready = True
         connection.put(Frame(parts=parts, logs=dict(live.feeds)))
 
@@ -128,24 +139,12 @@ class Hub:
             if shown.topic is not None:
                 entry.offer_topic(shown.topic)
 
-    async def _join_user(self, user: str) -> None:
-        self._users[user] = self._users.get(user, 0) + 1
-        if user and self._users[user] == 1:
-            await self._layer.group_add(channel.user_group(user), self._channel)
-
-    async def _leave_user(self, user: str) -> None:
-        self._users[user] = self._users.get(user, 0) - 1
-        if self._users[user] <= 0:
-            del self._users[user]
-            if user:
-                await self._leave_group(channel.user_group(user))
-
-    async def _leave_group(self, group: str) -> None:
+    async def _leave(self, leaving: Awaitable[None]) -> None:
         try:
-            await self._layer.group_discard(group, self._channel)
+            await leaving
         except Exception as error:
             # Its messages find no entry and are dropped.
-            logger.warning("Group %s was not left: %r", group, error)
+            logger.warning("A group was not left: %r", error)
 
     # -- events come in ------------------------------------------------------------------------------------
 
@@ -155,9 +154,9 @@ class Hub:
         await asyncio.shield(self._starting)
 
     async def _start_once(self) -> None:
-        self._channel = await self._layer.new_channel()
+        self._channel = self._people.channel = await self._layer.new_channel()
         loop = asyncio.get_running_loop()
-        loops = (self._receive, self._flush, self._beat, self._repair)
+        loops = (self._receive, self._flush, self._people.flush, self._beat, self._repair)
         self._tasks = [loop.create_task(self._for_ever(work)) for work in loops]
 
     async def _for_ever(self, work: Callable[[], Any]) -> None:
@@ -195,7 +194,9 @@ class Hub:
                     entry.stale = True
                     self._mark(entry)
             case LogoutEvent():
-                await self._log_out(event)
+                await self._people.log_out(event)
+            case InboxEvent():
+                self._people.mark([event.user])
 
     def _accept_job(self, event: JobEvent, *, read: bool = False) -> None:
         entry = self._entries.get(Subject.job(event.job))
@@ -319,6 +320,7 @@ class Hub:
                     await connection.close(1011)
                 elif connection.ready:
                     connection.put(frames[language])
+        self._people.mark_all()
         for entry in self._entries.values():
             if entry.subject.kind is Kind.LIST:
                 entry.stale = True
@@ -360,15 +362,8 @@ class Hub:
                 with look_of(live.view):
                     last = last_beat("ended")
                 for connection in list(live.connections):
-                    await connection.close(1000, last)
-
-    async def _log_out(self, event: LogoutEvent) -> None:
-        for live in list(self._lives.values()):
-            for connection in list(live.connections):
-                if connection.user == event.user and connection.session == event.session:
-                    with look_of(live.view):
-                        last = last_beat("refused")
-                    await connection.close(4401, last)
+                    if not self._people.stays(connection):
+                        await connection.close(1000, last)
 
     async def stop(self) -> None:
         """End the hub's tasks and its thread; for tests."""

@@ -22,7 +22,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
 
     def unread(self) -> "NotificationQuerySet":
         """Those which their owner has not read."""
-        return self.filter(read_at=None)
+        return self.filter(read_at__isnull=True)
 
 
 NotificationManager = models.Manager.from_queryset(NotificationQuerySet)
@@ -65,7 +65,7 @@ class Notification(models.Model):
         indexes = [
             models.Index(fields=["owner", "-id"], name="status_note_owner"),
             models.Index(
-                fields=["owner", "-id"], name="status_note_unread", condition=Q(read_at__isnull=True)
+                fields=["owner", "created_at"], name="status_note_unread", condition=Q(read_at__isnull=True)
             ),
         ]
         constraints = [models.UniqueConstraint(fields=["job", "attempt"], name="status_note_once")]
