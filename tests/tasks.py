@@ -11,6 +11,7 @@ from celery.utils.log import get_task_logger
 from django.db import transaction
 
 from demo.renders import Passing, ask, stop_render
+from status.notifications import notify
 from status.progress import JobCancelled, attach, log, plan, step, track
 from status.sources.remote import poll_again
 
@@ -29,6 +30,11 @@ def wait_for_file(path, seconds=60.0):
 @shared_task
 def add(x, y):
     return {"sum": x + y}
+
+
+@shared_task
+def tell(user_id, title, url):
+    notify(user_id, title, url=url)
 
 
 @shared_task

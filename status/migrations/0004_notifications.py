@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'notification',
                 'verbose_name_plural': 'notifications',
                 'ordering': ['-id'],
-                'indexes': [models.Index(fields=['owner', '-id'], name='status_note_owner'), models.Index(condition=models.Q(('read_at__isnull', True)), fields=['owner', 'created_at'], name='status_note_unread')],
+                'indexes': [models.Index(fields=['owner', '-id'], name='status_note_owner'), models.Index(condition=models.Q(('read_at__isnull', True)), fields=['owner', 'created_at'], name='status_note_unread'), models.Index(condition=models.Q(('job__isnull', True)), fields=['created_at'], name='status_note_message')],
                 'constraints': [models.UniqueConstraint(fields=('job', 'attempt'), name='status_note_once')],
             },
         ),

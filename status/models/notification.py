@@ -67,6 +67,8 @@ class Notification(models.Model):
             models.Index(
                 fields=["owner", "created_at"], name="status_note_unread", condition=Q(read_at__isnull=True)
             ),
+            # To prune messages; what tells of jobs goes with these.
+            models.Index(fields=["created_at"], name="status_note_message", condition=Q(job__isnull=True)),
         ]
         constraints = [models.UniqueConstraint(fields=["job", "attempt"], name="status_note_once")]
 
