@@ -22,6 +22,8 @@ from status.models.queries import job_ended
 
 LONGEST_TITLE = 255
 LONGEST_URL = 500
+MOST_FRESH = 500
+"""So many new notifications are looked at for toasts at once, of all who are asked for."""
 
 
 def connect() -> None:
@@ -108,7 +110,7 @@ def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]
     counts = dict(unread.values_list("owner").annotate(number=Count("pk")))
     since = timezone.now() - timedelta(seconds=fresh_seconds)
     fresh: dict[str, list[Notification]] = {user: [] for user in users}
-    for row in unread.filter(created_at__gt=since).order_by("pk"):
+    for row in reversed(unread.filter(created_at__gt=since).order_by("-pk")[:MOST_FRESH]):
         fresh[str(row.owner_id)].append(row)
     numbers = {str(owner): number for owner, number in counts.items()}
     return {user: Inbox(count=numbers.get(user, 0), fresh=tuple(fresh[user])) for user in users}
