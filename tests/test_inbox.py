@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connections
 from django.utils import timezone
 
 from status import access, channel
@@ -189,6 +190,8 @@ async def hub():
     hub = Hub()
     yield hub
     await hub.stop()
+    # That of the thread in which these tests write.
+    await sync_to_async(connections.close_all)()
 
 
 class Tab:
