@@ -158,6 +158,8 @@ def test_messages_are_pruned_by_age_and_those_of_jobs_go_with_them(alice):
     notify(alice, "New")
     assert prune_messages(0) == prune_messages(None) == 0
     assert prune_messages(30) == 2
+    with pytest.raises(ValueError, match="to keep"):
+        prune_messages(-1)
     assert set(Notification.objects.values_list("title", flat=True)) == {"New", "T"}
 
 

@@ -66,8 +66,9 @@ def connect() -> None:
 def prune_jobs() -> None:
     """Delete what `KEEP_DAYS` and `KEEP_JOBS` do not keep, for ten minutes at most; the next run goes on."""
     deadline = time.monotonic() + MOST_SECONDS
+    pruning = prune(days=conf.current().keep_days, keep=conf.current().keep_jobs)
     prune_messages(conf.current().keep_days)
-    for _pruned in prune(days=conf.current().keep_days, keep=conf.current().keep_jobs):
+    for _pruned in pruning:
         if time.monotonic() > deadline:
             break
 
@@ -104,11 +105,15 @@ def prune_messages(days: float | None) -> int:
     Returns:
         How many went.
 
+    Raises:
+        ValueError: the number is out of its range; nothing was deleted.
+
     Example:
         >>> prune_messages(30)
         7
     """
-    if not days or days < 0:
+    check(days, None)
+    if not days:
         return 0
     before = timezone.now() - timedelta(days=days)
     old = Notification.objects.filter(job__isnull=True, created_at__lt=before)
