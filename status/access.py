@@ -105,7 +105,15 @@ def sign(view: View) -> str:
         [r.subject.kind, r.subject.key, templates.index(r.template), r.id, r.tag, int(r.appends)]
         for r in view.regions
     ]
-    payload = {"u": view.user, "l": view.language, "z": view.timezone, "t": templates, "r": regions}
+    payload: dict[str, Any] = {
+        "u": view.user,
+        "l": view.language,
+        "z": view.timezone,
+        "t": templates,
+        "r": regions,
+    }
+    if view.bell:
+        payload["b"] = 1
     token = signing.dumps(payload, salt=SALT, compress=True)
     if len(token) > LONGEST_TOKEN:
         raise ValueError(
@@ -135,7 +143,13 @@ def unsign(token: str, user: Any) -> View:
         Region(Subject(Kind(kind), key), templates[template], id_, tag, bool(appends))
         for kind, key, template, id_, tag, appends in payload["r"]
     )
-    return View(user=payload["u"], language=payload["l"], timezone=payload["z"], regions=regions)
+    return View(
+        user=payload["u"],
+        language=payload["l"],
+        timezone=payload["z"],
+        regions=regions,
+        bell="b" in payload,
+    )
 
 
 def user_key(user: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from status.models import Attachment, Job, Token, Topic
+from status.models import Attachment, Job, Notification, Token, Topic
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # Not generic at run time.
@@ -57,3 +57,13 @@ class TokenAdmin(ReadOnly):
 
     list_display = ["name", "user", "scope", "created_at", "last_used_at", "revoked_at"]
     list_select_related = ["user"]
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnly):
+    """What people were told."""
+
+    list_display = ["title", "owner", "kind", "created_at", "read_at"]
+    list_filter = ["kind"]
+    list_select_related = ["owner"]
+    show_full_result_count = False

@@ -18,7 +18,7 @@ from channels.layers import get_channel_layer
 
 from status import conf, threads, tracing
 from status.counters import counters
-from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent
+from status.events import Event, InboxEvent, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def group_of(event: Event) -> str:
             return topic_group(event.topic)
         case ListEvent():
             return list_group(event.scope)
-        case LogoutEvent():
+        case LogoutEvent() | InboxEvent():
             return user_group(event.user)
 
 

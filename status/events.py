@@ -321,7 +321,24 @@ class LogoutEvent:
         return cls(user=message["user"], session=message["session"])
 
 
-Event = JobEvent | MembersEvent | TopicEvent | ListEvent | LogoutEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxEvent:
+    """A user's notifications have changed; what is shown of them is read again."""
+
+    user: str
+    """The primary key as text."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """As a channel-layer message."""
+        return {"type": "status.inbox", "user": self.user}
+
+    @classmethod
+    def from_wire(cls, message: dict[str, Any]) -> Self:
+        """The event that `to_wire` wrote."""
+        return cls(user=message["user"])
+
+
+Event = JobEvent | MembersEvent | TopicEvent | ListEvent | LogoutEvent | InboxEvent
 
 _KINDS: dict[str, type[Event]] = {
     "status.job": JobEvent,
@@ -329,6 +346,7 @@ _KINDS: dict[str, type[Event]] = {
     "status.topic": TopicEvent,
     "status.list": ListEvent,
     "status.logout": LogoutEvent,
+    "status.inbox": InboxEvent,
 }
 
 

@@ -103,6 +103,8 @@ class View:
     language: str
     timezone: str
     regions: tuple[Region, ...]
+    bell: bool = False
+    """Whether it shows the user's unread notifications, and toasts of new ones."""
 
     @property
     def subjects(self) -> frozenset[Subject]:

@@ -20,12 +20,16 @@ from django.utils.safestring import mark_safe
 
 from status import conf
 from status.events import Line, TopicEvent
-from status.models import Job, Topic
+from status.models import Job, Notification, Topic
 from status.models.tree import members_of
+from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View
 
 BEAT_ID = "live-beat"
+BELL_ID = "live-bell"
+TOAST_SLOTS = 3
 MOST_COUNTED = 100
+MOST_IN_BELL = 99
 
 _CELL = re.compile(r"<!--cell ([\w-]+)-->(.*?)<!--/cell-->", re.DOTALL)
 
@@ -164,7 +168,32 @@ def whole_frame(view: View, found: dict[Subject, Shown]) -> str:
     """Every region of a page, for one who comes over HTTP."""
     with look_of(view):
         fragments = [swap(region, render(region, found[region.subject])) for region in view.regions]
+        if view.bell:
+            fragments.append(swap_bell(count_unread(view.user)))
         return "".join([*fragments, beat(polling=True)])
+
+
+def render_bell(count: int) -> str:
+    """What stands inside the bell: how many notifications are unread."""
+    return get_template("status/partials/bell.html").render({"count": count, "is_many": count > MOST_IN_BELL})
+
+
+def swap_bell(count: int) -> str:
+    """A fragment that replaces the number at the bell; the link around it stays."""
+    return mark_safe(f'<span id="{BELL_ID}" hx-swap-oob="innerHTML">{render_bell(count)}</span>')  # noqa: S308
+
+
+def render_toast(notification: Notification) -> str:
+    """What stands inside a place for toasts."""
+    return get_template("status/partials/toast.html").render({"notification": notification})
+
+
+def swap_toast(slot: int, inner: str) -> str:
+    """A fragment that fills a place for toasts, or empties it.
+
+    The places are few and fixed, so that a page which stays open for days holds no more of them.
+    """
+    return mark_safe(f'<li id="toast-{slot}" hx-swap-oob="innerHTML">{inner}</li>')  # noqa: S308
 
 
 def cell(key: str, inner: str, tag: str, attributes: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from celery.utils.log import get_task_logger
 from django.db import transaction
 
 from demo.renders import Passing, ask, stop_render
+from status.notifications import notify
 from status.progress import JobCancelled, attach, log, plan, step, track
 from status.sources.remote import poll_again
 
@@ -38,6 +39,11 @@ def traced():
 
     step("Look").update(1, total=1)
     return {"trace": f"{trace.get_current_span().get_span_context().trace_id:032x}"}
+
+
+@shared_task
+def tell(user_id, title, url):
+    notify(user_id, title, url=url)
 
 
 @shared_task

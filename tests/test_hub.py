@@ -430,14 +430,14 @@ async def test_someone_elses_job_is_denied_and_nothing_stays_behind(hub, bob, jo
         await open_socket(hub, bob, badge(job))
     assert hub._lives == {}
     assert hub._entries == {}
-    assert hub._users == {}
+    assert hub._people._pages == {}
 
 
 async def test_leaving_frees_everything(hub, alice, job):
     sockets = [await open_socket(hub, alice, badge(job)) for _ in range(3)]
     for socket in sockets:
         await hub.detach(socket.connection, socket.view)
-    assert (hub._lives, hub._entries, hub._users) == ({}, {}, {})
+    assert (hub._lives, hub._entries, hub._people._pages) == ({}, {}, {})
     again = await open_socket(hub, alice, badge(job))
     channel.publish(event(job, 7, cancel_requested_at=timezone.now()))
     await until(lambda: "data-cancelling" in again.text)

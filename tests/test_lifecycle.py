@@ -202,12 +202,17 @@ def test_a_retry_by_hand_is_not_begun_by_a_poll_of_before(stage):
     assert stage.deliver(stage.messages.pop()) is not None
 
 
-def test_a_job_costs_three_statements(stage):
-    """That it was sent is noted besides, but for many jobs at once."""
+def test_a_job_costs_four_statements(stage):
+    """The last asks whom to tell of its end. That it was sent is noted besides, but for many jobs at once."""
     with CaptureQueriesContext(connection) as starting:
         jobs.start(staged.s())
     outbox.note_sent()
     with CaptureQueriesContext(connection) as running:
         stage.deliver(stage.messages.pop()).succeed()
     said = [query["sql"].split()[0] for query in [*starting, *running]]
-    assert [word for word in said if word in {"INSERT", "UPDATE", "SELECT"}] == ["INSERT", "UPDATE", "UPDATE"]
+    assert [word for word in said if word in {"INSERT", "UPDATE", "SELECT"}] == [
+        "INSERT",
+        "UPDATE",
+        "UPDATE",
+        "SELECT",
+    ]

@@ -12,9 +12,19 @@ from django.db import DatabaseError, InterfaceError
 
 from status import access, conf
 from status.counters import counters
-from status.events import Event, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent, from_wire
+from status.events import (
+    Event,
+    InboxEvent,
+    JobEvent,
+    ListEvent,
+    LogoutEvent,
+    MembersEvent,
+    TopicEvent,
+    from_wire,
+)
 from status.hub.entries import Entry, Live
 from status.hub.painting import paint, paint_block, read_events
+from status.hub.people import People
 from status.hub.probe import Probe
 from status.hub.slots import Connection, Frame, LogFeed, Place
 from status.hub.subscription import Subscription
@@ -35,6 +45,7 @@ class Hub(Subscription):
         self._starting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.probe = Probe(self._start, lambda: self._channel)
+        self._people = People(self._join_user, self._leave_user, self._in_thread)
 
     # -- connections come and go ---------------------------------------------------------------------------
 
@@ -53,7 +64,7 @@ class Hub(Subscription):
                 entry.lives.add(live)
         live.connections.add(connection)
         try:
-            await self._join_user(connection.user)
+            await self._people.join(connection, view)
             await self._join(list(live.entries.values()))
             jobs = {s: e.job for s, e in live.entries.items() if s.kind is Kind.JOB}
             await self._in_thread(access.check, user, view.subjects, jobs)
@@ -69,7 +80,7 @@ class Hub(Subscription):
         if live is None or connection not in live.connections:
             return
         live.connections.discard(connection)
-        await self._leave_user(connection.user)
+        await self._people.leave(connection)
         if live.connections:
             return
         del self._lives[view.look]
@@ -87,6 +98,7 @@ class Hub(Subscription):
         parts = {region.id: str(swap(region, live.html[region.id])) for region in swapped}
         with look_of(live.view):
             parts[BEAT_ID] = beat()
+        parts |= await self._people.greeting(connection)
         connection.ready = True
         connection.put(Frame(parts=parts, logs=dict(live.feeds)))
 
@@ -99,7 +111,7 @@ class Hub(Subscription):
 
     async def _start_once(self) -> None:
         self._channel = await self._layer.new_channel()
-        loops = (self._receive, self._flush, self._beat, self._repair)
+        loops = (self._receive, self._flush, self._people.flush, self._beat, self._repair)
         self._tasks = [asyncio.create_task(self._for_ever(work)) for work in loops]
 
     async def _for_ever(self, work: Callable[[], Any]) -> None:
@@ -141,6 +153,8 @@ class Hub(Subscription):
                     self._mark(entry)
             case LogoutEvent():
                 await self._log_out(event)
+            case InboxEvent():
+                self._people.mark([event.user])
 
     def _accept_job(self, event: JobEvent, *, read: bool = False) -> None:
         entry = self._entries.get(Subject.job(event.job))
@@ -236,6 +250,7 @@ class Hub(Subscription):
                     await connection.close(1011)
                 elif connection.ready:
                     connection.put(frames[language])
+        self._people.mark_all()
         for entry in self._entries.values():
             if entry.subject.kind is Kind.LIST:
                 entry.stale = True
@@ -279,18 +294,14 @@ class Hub(Subscription):
                 with look_of(live.view):
                     last = last_beat("ended")
                 for connection in list(live.connections):
-                    await connection.close(1000, last)
+                    if not self._people.stays(connection):
+                        await connection.close(1000, last)
 
     async def _log_out(self, event: LogoutEvent) -> None:
         for program in list(self._programs):
             if program.user == event.user and program.session == event.session:
                 await program.close(4401)
-        for live in list(self._lives.values()):
-            for connection in list(live.connections):
-                if connection.user == event.user and connection.session == event.session:
-                    with look_of(live.view):
-                        last = last_beat("refused")
-                    await connection.close(4401, last)
+        await self._people.log_out(event)
 
     async def stop(self) -> None:
         """End the hub's tasks and its thread; for tests."""

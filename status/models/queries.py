@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
+from django.dispatch import Signal
 from django.utils import timezone
 
 from status.events import JobEvent
@@ -13,6 +14,9 @@ from status.states import LIVE, TERMINAL, State, below
 
 if TYPE_CHECKING:
     from status.models.job import Job  # noqa: F401  # Named in quotes below.
+
+job_ended = Signal()
+"""Sent with `job_id`, `attempt` and `state` by `advance`, within the transaction that ends a job."""
 
 # An attempt begins with these.
 FRESH: dict[str, Any] = {
@@ -111,11 +115,15 @@ class JobQuerySet(models.QuerySet["Job"]):
             if seq is not None and state != State.WAITING:
                 newer |= Q(attempt=attempt, state=state, seq__lt=seq)
         changed = self.filter(newer, pk=job_id, state__in=sorted(leaves))
-        if state in TERMINAL:
-            fields = {"finished_at": timezone.now(), "poll_at": None, **fields}
-        return bool(
-            changed.update(state=state, attempt=attempt, seq=F("seq") + 1 if seq is None else seq, **fields)
-        )
+        fields |= {"state": state, "attempt": attempt, "seq": F("seq") + 1 if seq is None else seq}
+        if state not in TERMINAL:
+            return bool(changed.update(**fields))
+        # Who is to be told of the end is told by the same transaction, or nothing has ended.
+        with transaction.atomic(using=self.db):
+            ended = changed.update(**{"finished_at": timezone.now(), "poll_at": None, **fields})
+            if ended:
+                job_ended.send(self.model, job_id=job_id, attempt=attempt, state=state)
+        return bool(ended)
 
     def reopen(self, *, held: bool) -> int:
         """Queue those of these that failed or were cancelled again: the one way out of a terminal state.

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from status import conf, files
 from status.files import Deleted
-from status.models import Attachment, Job, LogLine
+from status.models import Attachment, Job, LogLine, Notification
 from status.models.queries import JobQuerySet
 from status.sources.timetable import every
 from status.states import LIVE, TERMINAL, State
@@ -66,7 +66,9 @@ def connect() -> None:
 def prune_jobs() -> None:
     """Delete what `KEEP_DAYS` and `KEEP_JOBS` do not keep, for ten minutes at most; the next run goes on."""
     deadline = time.monotonic() + MOST_SECONDS
-    for _pruned in prune(days=conf.current().keep_days, keep=conf.current().keep_jobs):
+    pruning = prune(days=conf.current().keep_days, keep=conf.current().keep_jobs)
+    prune_messages(conf.current().keep_days)
+    for _pruned in pruning:
         if time.monotonic() > deadline:
             break
 
@@ -92,6 +94,30 @@ def prune(*, days: float | None, keep: int | None, batch: int = BATCH) -> Iterat
     """
     check(days, keep, batch)
     return _prune(_limit(days, keep), batch)
+
+
+def prune_messages(days: float | None) -> int:
+    """Delete notifications that are of no job; those of jobs go with these.
+
+    Args:
+        days: what was said longer ago goes; None or 0: nothing.
+
+    Returns:
+        How many went.
+
+    Raises:
+        ValueError: the number is out of its range; nothing was deleted.
+
+    Example:
+        >>> prune_messages(30)
+        7
+    """
+    check(days, None)
+    if not days:
+        return 0
+    before = timezone.now() - timedelta(days=days)
+    old = Notification.objects.filter(job__isnull=True, created_at__lt=before)
+    return old._raw_delete(old.db)
 
 
 def would_prune(*, days: float | None, keep: int | None) -> Pruned:

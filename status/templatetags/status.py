@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import template
+from django.middleware.csrf import get_token
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import get_template
 from django.urls import get_script_prefix
@@ -19,6 +20,7 @@ from django.utils.translation import ngettext
 from status import access, conf, rendering
 from status.events import Step
 from status.models import Job
+from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View, region_id
 from status.rendering import Shown
 from status.routing import PAGE_PATH
@@ -114,18 +116,20 @@ def live_socket(context: template.Context) -> str:
     """The page's one socket, for all regions above it; once, at the end of the page.
 
     Emits `<div hx-ext="ws" ws-connect="/ws/status/?view=…">` with the heartbeat element inside; nothing when
-    no region of the page can change any more.
+    no region of the page can change any more, and there is no bell.
     """
     request = _request(context)
     noted = getattr(request, "_status_regions", {})
     moving = [region for region, shown in noted.values() if not _is_over(region, shown)]
-    if not moving:
+    has_bell = getattr(request, "_status_bell", False)
+    if not moving and not has_bell:
         return ""
     view = View(
         user=access.user_key(request.user),
         language=translation.get_language() or "en",
         timezone=timezone.get_current_timezone_name(),
         regions=tuple(region for region, shown in noted.values()),
+        bell=has_bell,
     )
     token = access.sign(view)
     return get_template("status/partials/socket.html").render(
@@ -133,7 +137,30 @@ def live_socket(context: template.Context) -> str:
             "url": f"{get_script_prefix()}{PAGE_PATH}?view={token}",
             "vals": json.dumps({"view": token}),
             "beat": rendering.beat(),
-            "refresh_seconds": conf.current().refresh_seconds,
+            # For the number at the bell alone nobody's form is emptied.
+            "refresh_seconds": conf.current().refresh_seconds if moving else None,
+        }
+    )
+
+
+@register.simple_tag(takes_context=True)
+def live_bell(context: template.Context) -> str:
+    """The link to the inbox with the number of what is unread, and the place for toasts; before `{% live_socket %}`.
+
+    Emits `<a href="…"><span id="live-bell">…</span></a><ol id="toasts" role="status">…</ol>` for who is logged in,
+    else nothing.
+    """
+    request = _request(context)
+    if not request.user.is_authenticated:
+        return ""
+    request._status_bell = True
+    return get_template("status/bell.html").render(
+        {
+            "bell": rendering.render_bell(count_unread(request.user)),
+            "slots": range(rendering.TOAST_SLOTS),
+            "headers": json.dumps({"X-CSRFToken": get_token(request)}),
+            "is_current": request.resolver_match is not None
+            and request.resolver_match.view_name == "status:notifications",
         }
     )
 

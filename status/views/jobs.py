@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from status import access, conf, registry
-from status.models import Job
+from status.models import Job, Notification
+from status.notifications import mark_read
 from status.regions import Subject
 
 
@@ -44,6 +45,8 @@ def index(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """One job."""
     job = visible_job(request, job_id)
+    if not job.is_live:
+        mark_read(request.user, Notification.objects.filter(job=job))
     context = {
         "job": job,
         "may_act": access.may_act(request.user, job),

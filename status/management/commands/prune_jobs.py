@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 from status import conf, files
 from status.files import Deleted
-from status.sources.prune import BATCH, Pruned, prune, would_prune
+from status.sources.prune import BATCH, Pruned, prune, prune_messages, would_prune
 
 
 class Command(BaseCommand):
@@ -56,6 +56,7 @@ class Command(BaseCommand):
             else:
                 for some in pruning:
                     pruned += some
+                prune_messages(days)
             if options["orphans"]:
                 orphaned = files.delete_orphans(dry_run=dry_run)
         except ValueError as error:
