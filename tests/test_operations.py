@@ -340,7 +340,7 @@ def test_a_histogram_counts_what_equals_a_bound_below_it():
     assert sizes.counts == [1, 2, 1]
 
 
-async def test_over_wsgi_there_is_no_hub_to_ask(monkeypatch):
+async def test_over_asgi_the_hub_is_asked(transactional_db, monkeypatch):
     from status import health
 
     asked = []
@@ -354,7 +354,7 @@ async def test_over_wsgi_there_is_no_hub_to_ask(monkeypatch):
     assert asked == [True]
 
 
-def test_over_wsgi_ready_says_nothing_of_a_hub(client, monkeypatch):
+def test_over_wsgi_there_is_no_hub_to_ask(client, db, monkeypatch):
     from status import health
 
     async def readiness(*, with_hub):
