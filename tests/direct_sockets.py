@@ -1,5 +1,7 @@
 """An application that writes frames the short way while the server takes them, and else as usual; see test_web.py."""
 
+import asyncio
+
 import django
 
 django.setup()
@@ -16,18 +18,25 @@ def text(number):
     return f"{number} " * (FRAME_BYTES // len(f"{number} "))
 
 
+refused = asyncio.Event()
+
+
 async def application(scope, receive, send):
-    """Send all frames when the client says so, then how many were taken at once."""
+    """At `/` send all frames when the client says so; at `/refused` say when one was not taken at once."""
     if scope["type"] != "websocket":
         raise ValueError(scope["type"])
     await receive()
     await send({"type": "websocket.accept"})
-    await receive()
-    write, taken = scope["extensions"][WRITE], 0
-    for number in range(FRAMES):
-        if write(packed(text(number))):
+    if scope["path"] == "/refused":
+        await refused.wait()
+        await send({"type": "websocket.send", "text": "refused"})
+    else:
+        await receive()
+        write, taken = scope["extensions"][WRITE], 0
+        while taken < FRAMES and write(packed(text(taken))):
             taken += 1
-        else:
+        refused.set()
+        for number in range(taken, FRAMES):
             await send({"type": "websocket.send", "text": text(number)})
-    await send({"type": "websocket.send", "text": f"taken {taken}"})
+        await send({"type": "websocket.send", "text": f"taken {taken}"})
     await receive()

@@ -101,7 +101,9 @@ def test_what_is_written_the_short_way_comes_whole_and_in_order(server, tmp_path
         wait_until(lambda: answers(process, port), 60, server)
         with connect(f"ws://127.0.0.1:{port}/", max_size=None, max_queue=1, proxy=None) as socket:
             socket.send("go")
-            # Nobody reads as fast as the first frames are written: some are taken in part, others not at all.
+            # Nobody reads until one was taken in part, and the next not at all.
+            with connect(f"ws://127.0.0.1:{port}/refused", proxy=None) as other:
+                assert other.recv(timeout=30) == "refused"
             for number in range(FRAMES):
                 assert socket.recv(timeout=30) == text(number)
             taken = int(socket.recv(timeout=30).removeprefix("taken "))
