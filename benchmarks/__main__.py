@@ -23,7 +23,7 @@ NOT_MEASURED = """## Not measured
 
 - Dashboard topics: there are none yet.
 - django-liveops 0.4.1: it has a consumer for each connection, as the tutorial has, and an operation model of its own.
-- More than one web process, and more than one worker.
+- More than one worker, and web processes on more cores than two.
 """
 
 

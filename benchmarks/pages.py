@@ -47,8 +47,7 @@ def measure(stack: Stack) -> list[Figure]:
             measured=f"{rate:.0f}/s, celery-progress's view {peer:.0f}/s: {rate / peer:.1f}×",
             bound="≥ 2×",
             holds=rate >= 2 * peer,
-            limit="15 % is the view; the rest daphne's loop, and hops between threads for the middleware, "
-            "of which WhiteNoise is sync only (py-spy)",
+            limit="15 % is the view; the rest daphne's loop, and hops between threads (py-spy)",
         ),
         Figure(
             name="first paint of a job's page, server time",
