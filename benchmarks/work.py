@@ -80,7 +80,8 @@ def _throughput(stack: Stack) -> list[Figure]:
             measured=f"{statistics.median(tracked):.0f}/s, untracked {statistics.median(plain):.0f}/s: {ratio:.2f}",
             bound="≥ 0.7",
             holds=ratio >= 0.7,
-            limit="two writes of the row and one of the notification in SQLite, two transactions; building their SQL (cProfile)",
+            limit="two writes of the row and one of the notification in SQLite, two transactions; building "
+            "their SQL (cProfile)",
         ),
         Figure(
             name="queries of a trivial job",
