@@ -11,8 +11,18 @@ from status.models import Job
 from status.regions import Kind, Region, Subject, View
 
 SALT = "status.view"
+BEARER = "bearer "
 LONGEST_TOKEN = 8000
 """Servers and proxies refuse longer request lines, and say nothing that a page could show."""
+
+
+def bearer(authorization: str) -> str | None:
+    """The token in an `Authorization` header (RFC 6750, 2.1); None if the header shows none.
+
+    >>> bearer("Bearer abc")
+    'abc'
+    """
+    return authorization[len(BEARER) :].strip() if authorization.lower().startswith(BEARER) else None
 
 
 class Denied(Exception):

@@ -15,7 +15,7 @@ from django.utils.datastructures import MultiValueDict
 
 from status.models import Job
 from status.registry import Startable
-from status.starts import start_from_form
+from status.starts import key_of, start_from_form
 
 
 class Unusable(Exception):
@@ -49,7 +49,7 @@ def start_as_asked(
         if not form.is_valid():
             raise Unusable(_told(form.errors))
         try:
-            job = start_from_form(entry, form, user, f"asked:{user.pk}:{key}"[:200] if key else "")
+            job = start_from_form(entry, form, user, key_of("asked", user, key))
         except ValidationError as error:
             raise Unusable(" ".join(error.messages)) from error
     return job, job.created_at >= began

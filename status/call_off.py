@@ -14,6 +14,7 @@ from kombu.utils.json import dumps, loads
 
 from status import channel
 from status.events import Line
+from status.headers import header
 from status.models import Job, LogLine
 from status.states import State
 
@@ -55,7 +56,7 @@ def call_off(job_id: UUID) -> bool:
 
 def called_off_by(request: Any) -> UUID | None:
     """The job whose remote work the task of this request cancels; None for any other task."""
-    job_id = getattr(request, HEADER, None) or (getattr(request, "headers", None) or {}).get(HEADER)
+    job_id = header(request, HEADER)
     return UUID(job_id) if job_id else None
 
 

@@ -15,8 +15,20 @@ from status import files, jobs
 from status.models import Attachment, Job
 from status.registry import Startable
 
+KEY_COLUMN_LENGTH = 200
+"""As the column of the job."""
+
 NAMES_IN_TITLE = 3
 """So many names of files stand in a job's title."""
+
+
+def key_of(source: str, user: Any, key: str) -> str:
+    """What `start_from_form` takes: `key` is kept apart for each person and each way to start a job; empty stays so.
+
+    >>> key_of("form", alice, "may")
+    'form:1:may'
+    """
+    return f"{source}:{user.pk}:{key}"[:KEY_COLUMN_LENGTH] if key else ""
 
 
 def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> Job:

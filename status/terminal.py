@@ -16,7 +16,7 @@ from status.following import Moment
 from status.models import Job
 from status.models.tree import Branch, members_of
 from status.states import State
-from status.templatetags.status import counted, duration, label, phase, speed
+from status.templatetags.status import counted, duration, phase, speed
 
 MARKS = {
     State.QUEUED: ("·", "dim"),
@@ -111,7 +111,7 @@ def headline(job: Job) -> str:
     >>> headline(job)
     'Running 40%: Step 2 of 3: Import, 400 / 1,000 rows, 180 rows/s, 4 s left'
     """
-    said = _("Cancelling") if job.is_cancelling else label(job.state)
+    said = _("Cancelling") if job.is_cancelling else job.get_state_display()
     if job.tries > 1:
         said += " " + _("(attempt %d)") % job.tries
     if job.is_live:
@@ -216,7 +216,7 @@ def _add(tree: Any, branch: Branch) -> None:
         if member.is_live and member.percent is not None:
             cells += [_bar(member.percent / 100), Text(f"{member.percent}%")]
         else:
-            said = phase(member) if member.is_live else label(member.state)
+            said = phase(member) if member.is_live else member.get_state_display()
             cells.append(Text(printable(said), style="dim"))
         row.add_row(*cells)
         below = tree.add(row)

@@ -13,6 +13,8 @@ from uuid import UUID
 
 from celery import signals
 
+from status.headers import header
+
 logger = logging.getLogger(__name__)
 
 HEADER = "status_trace"
@@ -81,7 +83,7 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
     from opentelemetry import context, propagate
 
     request = task.request
-    headers = request.get(HEADER) or (request.headers or {}).get(HEADER)
+    headers = header(request, HEADER)
     if not isinstance(headers, dict):
         return
     request.status_trace_token = context.attach(propagate.extract(headers))

@@ -15,6 +15,7 @@ ORDER = [
     "status.threads",
     "status.conf",
     "status.counters",
+    "status.headers",
     "status.tracing",
     "status.pace",
     "status.speed",

@@ -218,10 +218,7 @@ class Hub(Subscription):
         for live, region in logs:
             self._open_feed(live, region)
         entries = {live.entries[region.subject] for live, regions in work for region in regions}
-        logged = {region.subject for _live, region in logs}
-        # What came while rows were read may need them once more: an ending is shown with its result.
-        while await self._refresh(entries, logged) and any(entry.stale for entry in entries):
-            pass
+        await self._settle(entries, {region.subject for _live, region in logs})
         moment = {entry.subject: (entry.version, entry.shown) for entry in entries}
         painted = await self._in_thread(paint, work, moment)
         return [(live, frame) for live, frame in painted if frame.parts or frame.logs]

@@ -14,10 +14,10 @@ from status.pace import Pace
 class Listener:
     """One who listens to one job. What it has not taken yet is replaced by what is newer."""
 
-    def __init__(self, entry: Entry, refresh: Callable[[Entry], Awaitable[bool]]) -> None:
-        """`refresh` reads what the events of `entry` did not carry; whether it could."""
+    def __init__(self, entry: Entry, settle: Callable[[list[Entry]], Awaitable[bool]]) -> None:
+        """`settle` reads what the events of `entry` did not carry; whether it could."""
         self.entry = entry
-        self._refresh = refresh
+        self._settle = settle
         self._moved = asyncio.Event()
         self._urgent = asyncio.Event()
         self._pace = Pace()
@@ -48,7 +48,7 @@ class Listener:
             self._moved.clear()
             self._urgent.clear()
             # While rows cannot be read, an ending waits for its result: the hub's repair comes back to it.
-            if await self._refresh(self.entry):
+            if await self._settle([self.entry]):
                 version, job = self.entry.version, self.job
                 if job is None:
                     return

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Set
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError
@@ -65,11 +65,14 @@ class Subscription:
             entry.listeners.discard(listener)
             await self._release(entry)
 
-    async def _settle(self, entry: Entry) -> bool:
-        """Read what the events did not carry; whether all is known now."""
-        while await self._refresh([entry], set()) and entry.stale:
+    async def _settle(self, entries: Collection[Entry], logs: Set[Subject] = frozenset()) -> bool:
+        """Read what the events did not carry; whether all is known now.
+
+        What comes while rows are read may need them once more: an ending is shown with its result.
+        """
+        while await self._refresh(entries, logs) and any(entry.stale for entry in entries):
             pass
-        return not entry.stale
+        return not any(entry.stale for entry in entries)
 
     async def admit(self, program: Connection) -> None:
         """Close `program`'s socket when its session or its token ends."""
@@ -145,7 +148,7 @@ class Subscription:
             # Its messages find no entry and are dropped.
             logger.warning("Group %s was not left: %r", group, error)
 
-    async def _refresh(self, entries: Iterable[Entry], logs: set[Subject]) -> bool:
+    async def _refresh(self, entries: Iterable[Entry], logs: Set[Subject]) -> bool:
         """Read what the events did not carry: results, counts, missing log lines; whether anything was read."""
         # Who comes while another reads must not take for read what is being read.
         async with self._reading:

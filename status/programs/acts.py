@@ -18,7 +18,7 @@ from status.programs.callers import Caller
 from status.programs.refusals import Refused
 from status.programs.wire import Cursor, FieldError, JobList, describe
 from status.registry import Startable
-from status.starts import start_from_form
+from status.starts import key_of, start_from_form
 from status.states import State
 
 MOST_LISTED = 100
@@ -103,9 +103,7 @@ def start(
     if not form.is_valid():
         raise _bad_form(form)
     try:
-        return start_from_form(
-            entry, form, caller.user, f"api:{caller.user.pk}:{key[:LONGEST_KEY]}" if key else ""
-        )
+        return start_from_form(entry, form, caller.user, key_of("api", caller.user, key[:LONGEST_KEY]))
     except ValidationError as error:
         form.add_error(None, error)
         raise _bad_form(form) from error

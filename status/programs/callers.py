@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from status import access
 from status.models import Token
 from status.programs.refusals import Refused
-
-SCHEME = "bearer "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,7 @@ class Caller:
 
 def has_token(authorization: str) -> bool:
     """Whether an `Authorization` header holds a bearer token (RFC 6750, 2.1)."""
-    return authorization.lower().startswith(SCHEME)
+    return access.bearer(authorization) is not None
 
 
 def header_of(scope: dict[str, Any]) -> str:
@@ -46,7 +45,7 @@ def by_token(authorization: str) -> Caller:
     Raises:
         Refused: there is no such token, or it is not good any more.
     """
-    token = Token.of(authorization[len(SCHEME) :].strip())
+    token = Token.of(access.bearer(authorization) or "")
     if token is None:
         raise Refused("unauthenticated", "This token is unknown, or was revoked.")
     return Caller(user=token.user, token=token)

@@ -13,6 +13,7 @@ from status import channel, conf
 from status.call_off import call_off
 from status.canvas import title_of
 from status.events import ListEvent
+from status.headers import header
 from status.jobs import tell_parent
 from status.live import LiveJob
 from status.models import FRESH, Job
@@ -27,12 +28,6 @@ def attempt_of(request: Any) -> int | None:
     """The attempt that a message asks for; None when the run is no job."""
     attempt: int | None = header(request, ATTEMPT_HEADER)
     return attempt
-
-
-def header(request: Any, name: str) -> Any:
-    """A header of the message, in a worker's main process as in the process that runs the task."""
-    value = getattr(request, name, None)
-    return (getattr(request, "headers", None) or {}).get(name) if value is None else value
 
 
 def adopted(task: Any, request: Any) -> int | None:

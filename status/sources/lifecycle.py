@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from status import channel, clean, conf
 from status.call_off import call_off
+from status.headers import header
 from status.jobs import lose, tell_parent
 from status.live import JobCancelled, LiveJob, current_job, set_current
 from status.models import Job
@@ -27,7 +28,7 @@ from status.outbox import ATTEMPT_HEADER, MEMBER_HEADER, Membership, json_of
 from status.progress import JobLogHandler
 from status.reporter import reporter
 from status.sources import children, pools, remote, stopping
-from status.sources.claim import adopted, attempt_of, claim, header, most_attempts
+from status.sources.claim import adopted, attempt_of, claim, most_attempts
 from status.states import Failure, State
 from status.watch import Ending
 

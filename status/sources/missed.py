@@ -22,6 +22,7 @@ from django.utils.translation import ngettext
 
 from status.broadcast import retain
 from status.call_off import add_postscript
+from status.headers import header
 from status.live import current_job
 from status.models import Job, Topic
 from status.states import TERMINAL
@@ -199,9 +200,7 @@ def _aware(at: datetime | None) -> datetime | None:
 
 def of(request: Any) -> Missed | None:
     """What was missed before the run that a message asks for; None if nothing was."""
-    fields = getattr(request, MISSED_HEADER, None)
-    if fields is None:
-        fields = (getattr(request, "headers", None) or {}).get(MISSED_HEADER)
+    fields = header(request, MISSED_HEADER)
     try:
         return None if fields is None else Missed.from_wire(fields)
     except (TypeError, ValueError, OverflowError):

@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 
 from status import conf, jobs, outbox
 from status.call_off import add_postscript, call_off, called_off_by
+from status.headers import header
 from status.live import LiveJob, current_job
 from status.models import Job
 from status.outbox import as_json
@@ -147,7 +148,8 @@ def _so_far(request: Any) -> tuple[float, int]:
 
 def _carried(request: Any) -> list[Any] | None:
     """What the poll before this one said: when the first was, failures on end, whether its steps have weights."""
-    return getattr(request, POLL_HEADER, None) or (getattr(request, "headers", None) or {}).get(POLL_HEADER)
+    found: list[Any] | None = header(request, POLL_HEADER)
+    return found
 
 
 def _pause(after: float, failures: int, longest: float) -> float:

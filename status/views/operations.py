@@ -12,8 +12,6 @@ from django.views.decorators.http import require_safe
 
 from status import access, conf, health
 
-BEARER = "bearer "
-
 
 @never_cache
 @require_safe
@@ -56,7 +54,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 def _has_token(request: HttpRequest) -> bool:
     """Whether the request carries the token (RFC 6750); compared in constant time."""
-    token, given = conf.current().metrics_token, request.headers.get("Authorization", "")
-    if not token or not given.lower().startswith(BEARER):
-        return False
-    return constant_time_compare(given[len(BEARER) :].strip(), token)
+    token, given = conf.current().metrics_token, access.bearer(request.headers.get("Authorization", ""))
+    return bool(token) and given is not None and constant_time_compare(given, token)

@@ -16,7 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from status import access, registry
 from status.models import Attachment, Job
 from status.registry import Startable
-from status.starts import start_from_form
+from status.starts import key_of, start_from_form
 
 KEY_FIELD = "start_key"
 
@@ -67,9 +67,7 @@ def _started(entry: Startable, form: forms.Form, request: HttpRequest) -> Job | 
     """The job, or None when the startable refused, which the form then says."""
     try:
         key = request.POST.get(KEY_FIELD, "")
-        return start_from_form(
-            entry, form, request.user, f"form:{request.user.pk}:{key}"[:200] if key else ""
-        )
+        return start_from_form(entry, form, request.user, key_of("form", request.user, key))
     except ValidationError as error:
         form.add_error(None, error)
         return None

@@ -4,7 +4,6 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template.loader import render_to_string
 from django.utils.datastructures import MultiValueDict
@@ -28,19 +27,6 @@ PARIS = b"day,total\n" + b"2026-05-02,10.00\n" * 30 + b"2026-05-03,oops\n"
 
 
 @pytest.fixture
-def stored(alice):
-    """Stores a file as an input of a job."""
-    job = Job.objects.create(task="t", title="T", owner=alice)
-
-    def store(name: str, data: bytes) -> str:
-        attachment = Attachment(job=job, field="orders", role="input", name=name, size=len(data))
-        attachment.file.save(name, ContentFile(data), save=True)
-        return str(attachment.pk)
-
-    return store
-
-
-@pytest.fixture
 def attached(monkeypatch):
     files = {}
     monkeypatch.setattr(report, "attach", files.__setitem__)
@@ -48,12 +34,8 @@ def attached(monkeypatch):
 
 
 @pytest.fixture
-def logged(monkeypatch):
-    lines = []
-    monkeypatch.setattr(
-        report, "log", lambda text, *args, level=20: lines.append(text % args if args else text)
-    )
-    return lines
+def logged(logged_in_module):
+    return logged_in_module(report)
 
 
 @pytest.fixture

@@ -31,19 +31,6 @@ PICTURE = image(size=(400, 200), colour="red")
 
 
 @pytest.fixture
-def stored(alice):
-    """Stores a file as an input of a job."""
-    job = Job.objects.create(task="t", title="T", owner=alice)
-
-    def store(name: str, data: bytes) -> str:
-        attachment = Attachment(job=job, field="images", role="input", name=name, size=len(data))
-        attachment.file.save(name, ContentFile(data), save=True)
-        return str(attachment.pk)
-
-    return store
-
-
-@pytest.fixture
 def attached(alice, monkeypatch):
     """What the tasks attach, by name, as in a job."""
     job = Job.objects.create(task="t", title="Of a member", owner=alice)
@@ -60,12 +47,8 @@ def attached(alice, monkeypatch):
 
 
 @pytest.fixture
-def logged(monkeypatch):
-    lines = []
-    monkeypatch.setattr(
-        thumbnails, "log", lambda text, *args, level=20: lines.append(text % args if args else text)
-    )
-    return lines
+def logged(logged_in_module):
+    return logged_in_module(thumbnails)
 
 
 def report(data: bytes) -> dict[str, dict[str, str]]:

@@ -154,7 +154,7 @@ async def test_one_who_goes_while_the_row_is_read_leaves_it_to_be_read(hub, alic
     entry = hub._entries[Subject.job(job.pk)]
     with monkeypatch.context() as patch:
         patch.setattr(hub, "_read", slow_read)
-        listening = asyncio.ensure_future(hub._settle(entry))
+        listening = asyncio.ensure_future(hub._settle([entry]))
         entry.stale = True
         await asyncio.wait_for(reading.wait(), 10)
         listening.cancel()
