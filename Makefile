@@ -33,7 +33,7 @@ run: .venv/.synced $(CSS)
 	@exec $(BIN)/python -m config.run
 
 test: .venv/.synced-dev $(CSS)
-	@STATUS_BROWSER="$$($(BIN)/python -m tests.chromium)" && export STATUS_BROWSER && exec $(BIN)/python -m pytest
+	@STATUS_BROWSER="$$($(BIN)/python -m tests.chromium)" && export STATUS_BROWSER && exec $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: .venv/.synced-dev
 	$(BIN)/ruff check
