@@ -3,6 +3,7 @@
 from django.urls import path
 
 from status.views import (
+    appearance,
     attachments,
     cancellations,
     frames,
@@ -23,6 +24,7 @@ urlpatterns = [
     path("new/<slug:name>/", starts.new, name="start"),
     path("tokens/", tokens.index, name="tokens"),
     path("tokens/<uuid:token_id>/revocation/", tokens.revoke, name="revocation"),
+    path("appearance/", appearance.create, name="appearance"),
     path("frame/", frames.detail, name="frame"),
     path("notifications/", notifications.index, name="notifications"),
     path("notifications/read/", notifications.read_all, name="notifications-read"),

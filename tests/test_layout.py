@@ -49,6 +49,7 @@ ORDER = [
     "status.sources",
     "status.regions",
     "status.access",
+    "status.appearance",
     "status.rendering",
     "status.hub.slots",
     "status.hub.entries",
