@@ -8,6 +8,7 @@ from status.views import (
     cancellations,
     frames,
     jobs,
+    log_lines,
     members,
     notifications,
     retries,
@@ -37,5 +38,6 @@ urlpatterns = [
     path("<uuid:job_id>/seen/", notifications.seen, name="seen"),
     path("<uuid:job_id>/stop/", stops.create, name="stop"),
     path("<uuid:job_id>/log/", jobs.log, name="log"),
+    path("<uuid:job_id>/lines/", log_lines.index, name="log-lines"),
     path("<uuid:job_id>/files/<uuid:attachment_id>/", attachments.detail, name="attachment"),
 ]

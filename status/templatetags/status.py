@@ -26,6 +26,7 @@ from status.regions import Kind, Region, Subject, View, region_id
 from status.rendering import Shown
 from status.routing import PAGE_PATH
 from status.states import State
+from status.timeline import Moment, timeline
 
 register = template.Library()
 
@@ -285,6 +286,12 @@ def new_jobs(count: int) -> str:
     if count >= rendering.MOST_COUNTED:
         return _("%d+ new jobs") % rendering.MOST_COUNTED
     return ngettext("%d new job", "%d new jobs", count) % count
+
+
+@register.filter(name="timeline")
+def timeline_of(job: Job) -> list[Moment]:
+    """The moments of a job, oldest first."""
+    return timeline(job)
 
 
 @register.filter

@@ -4,6 +4,7 @@ The pictures are kept in `$STATUS_SCREENSHOTS`, default `.run/screenshots`.
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,16 @@ def house(operator) -> dict[str, str]:
         ],
         **common,
     )
+    for minutes in (3, 4, 9, 5):
+        ended = now + timedelta(minutes=minutes)
+        Job.objects.create(title="Orders", state=State.SUCCEEDED, started_at=now, finished_at=ended, **common)
     failed = Job.objects.create(
         title="Orders of June",
         state=State.FAILED,
         failure="error",
         error="ValueError: no column 'price'",
+        signature={"args": ["orders/june.csv"], "kwargs": {"api_key": "no secret"}},
+        key="import:june",
         traceback="Traceback (most recent call last):\n  …\nValueError: no column 'price'",
         started_at=now,
         finished_at=now,
@@ -65,6 +71,7 @@ def house(operator) -> dict[str, str]:
         "jobs": "/jobs/",
         "running": running.get_absolute_url(),
         "failed": failed.get_absolute_url(),
+        "log": f"{failed.get_absolute_url()}lines/",
         "startables": "/jobs/new/",
         "start": "/jobs/new/profile-csv/",
         "tokens": "/jobs/tokens/",
