@@ -33,6 +33,7 @@ ORDER = [
     "status.files",
     "status.channel",
     "status.notifications",
+    "status.languages",
     "status.outbox",
     "status.canvas",
     "status.workflow",
