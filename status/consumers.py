@@ -7,9 +7,10 @@ from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from status import access, rendering
+from status import access, live_forms, rendering
 from status.counters import counters
 from status.hub import Connection, get_hub
+from status.inbound import Allowance, Beyond, in_thread
 from status.regions import View
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,11 @@ SERVER_SEND = "status.send"
 def session_hash(session_key: str | None) -> str:
     """What names a session on the wire; the key itself is a secret."""
     return hashlib.sha256((session_key or "").encode()).hexdigest()
+
+
+def _answer(view: View, session_key: str | None, text: str) -> str:
+    # Who asks is read anew for each message: a login ends, a permission is taken away, a person leaves.
+    return live_forms.answer(view, access.user_of_session(session_key), text)
 
 
 class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types.
@@ -66,20 +72,37 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             await get_hub().detach(self.connection, self.view)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """A page has nothing to say over its socket; what comes is dropped."""
+        """Start what one of the page's forms asks for, and answer; a page without forms has nothing to say."""
+        view = self.view
+        if view is None or not view.forms:
+            return
+        try:
+            text = self._allowance.take(text_data)
+            answer = await in_thread(_answer, view, self._session_key, text)
+        except Beyond as beyond:
+            answer = live_forms.refusal(view, beyond)
+        except Exception:
+            logger.exception("A form of a page was not done")
+            answer = live_forms.fault(view)
+        await self._send_text(answer)
 
     async def _attach(self, view: View, user: Any) -> None:
         session = self.scope.get("session")
+        self._session_key = session.session_key if session is not None else None
+        self._allowance = Allowance()
         self._send_message = self.scope.get(SERVER_SEND, self.base_send)
         self.connection = Connection(
             send=self._send_text,
             close=self.close,
             write=self.scope.get("extensions", {}).get(WRITE),
             user=view.user,
-            session=session_hash(session.session_key if session is not None else None),
+            session=session_hash(self._session_key),
         )
         self.view = view
         await get_hub().attach(self.connection, view, user)
+        if view.forms:
+            # From now on they go over this socket, and until then by HTTP.
+            await self._send_text(rendering.swap_senders(view.forms))
 
     async def _send_text(self, text: str) -> None:
         await self._send_message({"type": "websocket.send", "text": text})

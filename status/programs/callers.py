@@ -1,7 +1,10 @@
 """Who asks: a person's session, or a token of a person's."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
+
+from django.utils.translation import gettext as _
 
 from status import access
 from status.models import Token
@@ -47,8 +50,16 @@ def by_token(authorization: str) -> Caller:
     """
     token = Token.of(access.bearer(authorization) or "")
     if token is None:
-        raise Refused("unauthenticated", "This token is unknown, or was revoked.")
+        raise Refused("unauthenticated", _("This token is unknown, or was revoked."))
+    if token.expires_at is not None and token.has_expired:
+        raise expired(token.expires_at)
     return Caller(user=token.user, token=token)
+
+
+def expired(moment: datetime) -> Refused:
+    """The refusal of a token that is good no more since `moment`."""
+    text = _("This token expired on %s. Make another at the page of your tokens.") % f"{moment:%Y-%m-%d}"
+    return Refused("unauthenticated", text)
 
 
 def by_session(user: Any) -> Caller:

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -400,3 +402,14 @@ def test_revoking_a_token_closes_its_sockets_and_no_others(talk, alice, secret):
     client.post(f"/jobs/tokens/{revoked.pk}/revocation/")
     assert program.close_code() == 4401
     assert other.ask("pong", type="ping")
+
+
+def test_a_token_that_expires_takes_its_sockets_along(talk, alice):
+    token, secret = Token.make(alice, "short", Token.Scope.READ, days=1)
+    Token.objects.filter(pk=token.pk).update(expires_at=timezone.now() + timedelta(seconds=2))
+    program = talk(secret)
+    program.hear("hello")
+    assert program.ask("pong", type="ping")
+    assert "expired on" in program.hear("error")["detail"]
+    assert program.close_code() == 4401
+    assert "expired on" in talk(secret).hear("error")["detail"]
