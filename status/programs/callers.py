@@ -27,7 +27,7 @@ class Caller:
         """Raise `Refused` for a token that may only read."""
         if self.scope != "act":
             raise Refused(
-                "forbidden", "This token may only read. Make one that may act at the page of your tokens."
+                "forbidden", _("This token may only read. Make one that may act at the page of your tokens.")
             )
 
 
@@ -69,5 +69,5 @@ def by_session(user: Any) -> Caller:
         Refused: nobody is.
     """
     if not user.is_authenticated:
-        raise Refused("unauthenticated", 'Log in, or send the header "Authorization: Bearer <token>".')
+        raise Refused("unauthenticated", _('Log in, or send the header "Authorization: Bearer <token>".'))
     return Caller(user=user)

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from status import access, conf
 from status.consumers import DENIED, GOING_AWAY, NOT_LOGGED_IN, SERVER_SEND, session_hash
@@ -96,7 +97,7 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             await self._refuse(refused, ref)
         except Exception:
             logger.exception("A message of a program was not done")
-            detail = (
+            detail = _(
                 "It was not done, or not to the end, by a fault of the server. Try again with the same key."
             )
             await self._tell(Error(ref=ref, code="failed", detail=detail, errors=[]))
@@ -147,22 +148,18 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
 
     # -- what it may send ----------------------------------------------------------------------------------
 
-    def _taken(self, text: str | None) -> str:
+    def _taken(self, sent: str | None) -> str:
         settings = conf.current()
         try:
-            return self._allowance.take(text)
+            return self._allowance.take(sent)
         except TooFast as beyond:
-            rate = f"{settings.socket_messages_per_second:g}"
-            raise Refused(
-                "too-fast", f"Send {rate} messages a second at most. This one was dropped."
-            ) from beyond
+            text = _("Send %g messages a second at most. This one was dropped.")
+            raise Refused("too-fast", text % settings.socket_messages_per_second) from beyond
         except TooLarge as beyond:
-            most = settings.socket_message_bytes
-            raise Refused(
-                "too-large", f"A message has {most} bytes at most. This one was dropped."
-            ) from beyond
+            text = _("A message has %d bytes at most. This one was dropped.")
+            raise Refused("too-large", text % settings.socket_message_bytes) from beyond
         except NotText as beyond:
-            raise Refused.because_of("", "Send JSON as text messages, not binary ones.") from beyond
+            raise Refused.because_of("", _("Send JSON as text messages, not binary ones.")) from beyond
 
     async def _do(self, caller: Caller, message: Inbound) -> None:
         ref = message.ref

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+from django.utils.translation import gettext as _
+
 from status import conf
 from status.hub import get_hub
 from status.programs.messages import Error, Moved, Outbound
@@ -26,9 +28,8 @@ class Watches:
         """Raise `Refused` when one more is too many."""
         most = conf.current().socket_watches
         if job_id not in self._tasks and len(self._tasks) >= most:
-            raise Refused(
-                "too-large", f"A socket watches {most} jobs at most: unwatch some, or open another."
-            )
+            text = _("A socket watches %d jobs at most: unwatch some, or open another.")
+            raise Refused("too-large", text % most)
 
     def add(self, job_id: UUID, since: str = "") -> None:
         """Watch a job that the caller may watch; one that is watched already is told anew."""
@@ -68,10 +69,10 @@ class Watches:
                         known = self._told[job_id] = document.version
                         await self._send(Moved(job=document))
             if not over:
-                await self._tell(job_id, "not-found", "The job was deleted.")
+                await self._tell(job_id, "not-found", _("The job was deleted."))
         except Exception:
             logger.exception("Job %s: a watch ended", job_id)
-            detail = "The job is not watched any more, by a fault of the server. Watch it again."
+            detail = _("The job is not watched any more, by a fault of the server. Watch it again.")
             await self._tell(job_id, "failed", detail)
 
     async def _tell(self, job_id: UUID, code: Code, detail: str) -> None:
