@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from status import access, conf
 from status.consumers import DENIED, GOING_AWAY, NOT_LOGGED_IN, SERVER_SEND, session_hash
 from status.hub import Connection, get_hub
-from status.hub.slots import SEND_SECONDS
+from status.hub.slots import NOWHERE, SEND_SECONDS, Place
 from status.inbound import Allowance, NotText, TooFast, TooLarge, at_once, in_thread
 from status.models import Job
 from status.programs import acts, callers, messages
@@ -40,7 +40,7 @@ from status.programs.messages import (
 )
 from status.programs.refusals import Refused
 from status.programs.watches import Watches
-from status.programs.wire import describe
+from status.programs.wire import describe, read_place
 
 logger = logging.getLogger(__name__)
 
@@ -173,9 +173,10 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
                 self._watches.add(job.pk)
             case Watch():
                 self._watches.must_have_room(message.id)
+                log_after = _log_after(message)
                 await in_thread(acts.find, caller, message.id)
                 await self._tell(Watching(ref=ref, id=message.id))
-                self._watches.add(message.id, message.since)
+                self._watches.add(message.id, message.since, log_after)
             case Unwatch():
                 self._watches.drop(message.id)
                 await self._tell(Unwatched(ref=ref, id=message.id))
@@ -212,3 +213,15 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         except Exception as error:
             # Its end is told to `disconnect`.
             logger.debug("A program went away while it was written to: %r", error)
+
+
+def _log_after(message: Watch) -> Place | None:
+    """Where the log that a watch tells begins; None: it tells none."""
+    if not message.log:
+        if message.after:
+            raise Refused.because_of("after", _("Only with `log`."))
+        return None
+    try:
+        return read_place(message.after) if message.after else NOWHERE
+    except ValueError as error:
+        raise Refused.because_of("after", _("Not the `next` of a `log`.")) from error

@@ -11,7 +11,6 @@ import msgspec
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.exceptions import RequestDataTooBig, TooManyFilesSent
 from django.db import connections
-from django.db.models import Q
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.urls import reverse
@@ -30,6 +29,7 @@ from status.programs.answering import (
     versions_known,
 )
 from status.programs.callers import Caller
+from status.programs.lines import MOST_LINES, lines_after
 from status.programs.refusals import Refused
 from status.programs.requests import StartRequest, misread, read
 from status.programs.wire import (
@@ -40,13 +40,14 @@ from status.programs.wire import (
     describe_file,
     describe_line,
     is_older,
+    place_text,
+    read_place,
 )
 from status.views import attachments
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 60
-MOST_LINES = 1000
 
 _start_decoder = msgspec.json.Decoder(StartRequest)
 
@@ -166,26 +167,23 @@ def log(request: HttpRequest, caller: Caller, job_id: UUID) -> HttpResponse:
     """The log, oldest lines first, from behind `after`."""
     must_be(request, ["GET", "HEAD"])
     limit = number(request, "limit", MOST_LINES, 1, MOST_LINES)
-    attempt, number_ = _place(request.GET.get("after", "0.0"))
-    behind = Q(attempt__gt=attempt) | Q(attempt=attempt, number__gt=number_)
-    lines = acts.find(caller, job_id).lines.filter(behind, attempt__gte=attempt)
-    found = [line.frozen() for line in lines.order_by("attempt", "number")[: limit + 1]]
+    after = _place(request.GET.get("after", "0.0"))
+    found = lines_after(acts.find(caller, job_id).pk, after, limit + 1)
     shown = found[:limit]
-    last = shown[-1].place if shown else (attempt, number_)
     return answer(
         LineList(
             lines=[describe_line(line) for line in shown],
-            next=f"{last[0]}.{last[1]}",
+            next=place_text(shown[-1].place if shown else after),
             more=len(found) > limit,
         )
     )
 
 
 def _place(text: str) -> tuple[int, int]:
-    attempt, _dot, number_ = text.partition(".")
-    if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in (attempt, number_)):
-        raise Refused.because_of("after", _("Not the `next` of a page of lines."))
-    return int(attempt), int(number_)
+    try:
+        return read_place(text)
+    except ValueError as error:
+        raise Refused.because_of("after", _("Not the `next` of a page of lines.")) from error
 
 
 @for_programs
