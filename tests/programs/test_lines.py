@@ -49,7 +49,7 @@ def test_what_is_told_is_the_log_without_gap_or_double(moves, begins, per_answer
         nonlocal stored
         feed = Lines(uuid4(), (1, begins), send)
         for count, more, tail in moves:
-            written.extend(line(1, len(written) + number + 1) for number in range(count))
+            written.extend([line(1, len(written) + number + 1) for number in range(count)])
             stored = min(len(written), stored + more)
             await feed.tell(written[-tail:])
         stored = len(written)
