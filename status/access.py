@@ -44,8 +44,21 @@ def user_of_session(session_key: str | None) -> Any:
         session_key: of the session; None: there is none.
     """
     request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    request.session = _ReadSession(import_module(settings.SESSION_ENGINE).SessionStore(session_key))  # type: ignore[assignment]
     return get_user(request)
+
+
+class _ReadSession(dict[str, Any]):
+    """What a session holds, to be read only: over a socket no cookie could be changed."""
+
+    def __init__(self, store: Any) -> None:
+        super().__init__(store.items())
+
+    def cycle_key(self) -> None:
+        """The next request over HTTP does it."""
+
+    def flush(self) -> None:
+        """The next request over HTTP does it."""
 
 
 def sees_all(user: Any) -> bool:

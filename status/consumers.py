@@ -7,10 +7,10 @@ from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from status import access, live_forms, rendering
+from status import access, rendering
 from status.counters import counters
 from status.hub import Connection, get_hub
-from status.inbound import Allowance, Beyond, in_thread
+from status.live_forms import Submissions
 from status.regions import View
 
 logger = logging.getLogger(__name__)
@@ -32,11 +32,6 @@ def session_hash(session_key: str | None) -> str:
     return hashlib.sha256((session_key or "").encode()).hexdigest()
 
 
-def _answer(view: View, session_key: str | None, text: str) -> str:
-    # Who asks is read anew for each message: a login ends, a permission is taken away, a person leaves.
-    return live_forms.answer(view, access.user_of_session(session_key), text)
-
-
 class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types.
     """One page's socket: it checks who asks, and leaves the rest to the hub.
 
@@ -49,6 +44,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
     async def connect(self) -> None:
         """Accept, open the view, join the hub."""
         self.view: View | None = None
+        self._submissions: Submissions | None = None
         await self.accept()
         counters.sockets += 1
         user = self.scope["user"]
@@ -72,36 +68,26 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             await get_hub().detach(self.connection, self.view)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Start what one of the page's forms asks for, and answer; a page without forms has nothing to say."""
-        view = self.view
-        if view is None or not view.forms:
-            return
-        try:
-            text = self._allowance.take(text_data)
-            answer = await in_thread(_answer, view, self._session_key, text)
-        except Beyond as beyond:
-            answer = live_forms.refusal(view, beyond)
-        except Exception:
-            logger.exception("A form of a page was not done")
-            answer = live_forms.fault(view)
-        await self._send_text(answer)
+        """Answer what one of the page's forms asks for; a page without forms has nothing to say."""
+        if self._submissions is not None:
+            await self._send_text(await self._submissions.answer(text_data))
 
     async def _attach(self, view: View, user: Any) -> None:
         session = self.scope.get("session")
-        self._session_key = session.session_key if session is not None else None
-        self._allowance = Allowance()
+        session_key = session.session_key if session is not None else None
         self._send_message = self.scope.get(SERVER_SEND, self.base_send)
         self.connection = Connection(
             send=self._send_text,
             close=self.close,
             write=self.scope.get("extensions", {}).get(WRITE),
             user=view.user,
-            session=session_hash(self._session_key),
+            session=session_hash(session_key),
         )
         self.view = view
         await get_hub().attach(self.connection, view, user)
         if view.forms:
             # From now on they go over this socket, and until then by HTTP.
+            self._submissions = Submissions(view, session_key)
             await self._send_text(rendering.swap_senders(view.forms))
 
     async def _send_text(self, text: str) -> None:

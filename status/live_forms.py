@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 
 from status import access, conf, page_socket, registry, rendering
 from status.forms import focus_first_error
-from status.inbound import Beyond, TooFast, TooLarge
+from status.inbound import Allowance, Beyond, TooFast, TooLarge, in_thread
 from status.models import Job
 from status.regions import LiveForm, Region, Subject, View
 from status.registry import Startable
@@ -144,7 +144,34 @@ def answer(view: View, user: Any, text: str) -> str:
         return _started(view, place, entry, job)
 
 
-def refusal(view: View, beyond: Beyond) -> str:
+class Submissions:
+    """What one socket is sent by the forms of its page."""
+
+    def __init__(self, view: View, session_key: str | None) -> None:
+        """`view` is that of the page, `session_key` names the session with which it was opened."""
+        self._view, self._session_key = view, session_key
+        self._allowance = Allowance()
+
+    async def answer(self, text: str | None) -> str:
+        """Do what a message asks for; returns fragments for the page, also about what went wrong.
+
+        Args:
+            text: as it came; None if the message was binary.
+        """
+        try:
+            return await in_thread(self._answer, self._allowance.take(text))
+        except Beyond as beyond:
+            return _refusal(self._view, beyond)
+        except Exception:
+            logger.exception("A form of a page was not done")
+            return _fault(self._view)
+
+    def _answer(self, text: str) -> str:
+        # Who asks is read anew each time: a login ends, a permission is taken away, a person leaves.
+        return answer(self._view, access.user_of_session(self._session_key), text)
+
+
+def _refusal(view: View, beyond: Beyond) -> str:
     """What a page is told about a message that is not taken."""
     settings = conf.current()
     with rendering.look_of(view):
@@ -158,7 +185,7 @@ def refusal(view: View, beyond: Beyond) -> str:
                 return _not_understood()
 
 
-def fault(view: View) -> str:
+def _fault(view: View) -> str:
     """What a page is told when the server failed; the form keeps its key, so that nothing starts twice."""
     with rendering.look_of(view):
         return _note(
