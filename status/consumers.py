@@ -70,7 +70,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Answer what one of the page's forms asks for; a page without forms has nothing to say."""
         if self._submissions is not None:
-            await self._send_text(await self._submissions.answer(text_data))
+            await self._say(await self._submissions.answer(text_data))
 
     async def _attach(self, view: View, user: Any) -> None:
         session = self.scope.get("session")
@@ -88,10 +88,18 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         if view.forms:
             # From now on they go over this socket, and until then by HTTP.
             self._submissions = Submissions(view, session_key)
-            await self._send_text(rendering.swap_senders(view.forms))
+            await self._say(rendering.swap_senders(view.forms))
 
     async def _send_text(self, text: str) -> None:
         await self._send_message({"type": "websocket.send", "text": text})
+
+    async def _say(self, text: str) -> None:
+        """Send what is no frame of the hub's."""
+        try:
+            await self._send_text(text)
+        except Exception as error:
+            # Its end is told to `disconnect`.
+            logger.debug("A page went away while it was answered: %r", error)
 
     async def _refuse(self, code: int) -> None:
         await self.send(rendering.last_beat("refused"))

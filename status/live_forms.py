@@ -54,6 +54,8 @@ def why_not(form: forms.BaseForm) -> str:
     """Why a form cannot go over a socket, for its developer; empty if it can."""
     if form.is_multipart():
         return "it has a field for files, and a socket takes none"
+    if form.prefix:
+        return "it has a prefix, which what is started would not know"
     taken = sorted(_OF_FORM_DATA & set(form.fields))
     return f"htmx cannot send a field that is named {taken[0]}" if taken else ""
 
@@ -74,8 +76,7 @@ def element(request: Any, startable: Startable | str, form: forms.BaseForm | Non
     taken = {place.id for place in noted}
     wanted = id_ or f"start-{entry.name}"
     place = LiveForm(entry.name, next(name for name in _numbered(wanted) if name not in taken))
-    form = entry.form() if form is None else form
-    form.auto_id = auto_id(place)
+    form = entry.form(auto_id=auto_id(place)) if form is None else form
     reason = why_not(form)
     if reason:
         address = f'{{% url "status:start" "{entry.name}" %}}'
@@ -103,7 +104,7 @@ def fields(place: LiveForm, form: forms.BaseForm, key: str = "", started: Job | 
 
     Args:
         place: the form on its page.
-        form: made with `auto_id(place)`.
+        form: filled in or not.
         key: what its next submission starts is known by; empty: a new one.
         started: the job that it has just started.
     """

@@ -74,10 +74,10 @@ def next_key(answer):
     return re.search(r'name="start_key" value="(\w+)"', answer)[1]
 
 
-def painted(template, user):
+def painted(template, user, **context):
     request = RequestFactory().get("/")
     request.user = user
-    return Template("{% load status %}" + template).render(Context({"request": request})), request
+    return Template("{% load status %}" + template).render(Context({"request": request, **context})), request
 
 
 # -- starting --------------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_the_tag_takes_a_form_that_is_filled_in(alice):
     template = Template('{% load status %}{% live_form "import" form=form id="mine" %}')
     html = template.render(Context({"request": request, "form": RowsForm(initial={"rows": 7})}))
     assert 'value="7"' in html
-    assert 'id="mine-rows"' in html
+    assert '<form id="mine"' in html
 
 
 def test_who_may_not_start_it_sees_no_form(alice):
@@ -260,11 +260,12 @@ def test_who_may_not_start_it_sees_no_form(alice):
         ('{% live_form "keys" %}', "a field that is named keys"),
         ('{% live_form "other" %}', "nothing is named 'other'. Known: import, all"),
         ('{% live_form "import" id="a b" %}', "id must begin with a letter"),
+        ('{% live_form "import" form=form %}', "it has a prefix"),
     ],
 )
 def test_what_cannot_be_is_told_to_the_developer(alice, tag, said):
     with pytest.raises(TemplateSyntaxError, match=re.escape(said)):
-        painted(tag, alice)
+        painted(tag, alice, form=RowsForm(prefix="p"))
 
 
 def test_a_form_with_files_has_its_page_as_ever(alice, client):
@@ -285,7 +286,10 @@ def test_a_poll_says_that_forms_post_by_http_again(alice, client):
 def test_the_field_that_is_wrong_has_the_focus_over_http_as_well(alice, client):
     client.force_login(alice)
     html = client.post("/jobs/new/import/", {"rows": "101"}).content.decode()
-    assert "autofocus" in re.search(r"<input[^>]*name=\"rows\"[^>]*>", html)[0]
+    field = re.search(r"<input[^>]*name=\"rows\"[^>]*>", html)[0]
+    assert "autofocus" in field
+    [described] = re.findall('aria-describedby="([^"]+)"', field)
+    assert f'id="{described}"' in html
 
 
 # -- the socket ------------------------------------------------------------------------------------------------
