@@ -38,4 +38,6 @@ def test_the_page_of_tokens_fits_a_phone(visit, alice):
     page.get_by_label("Name").fill("a-name-without-any-blank-" * 4)
     page.get_by_role("button", name="Make it").click()
     expect(page.locator("#secret")).to_be_visible()
+    # With its stylesheet.
+    page.wait_for_load_state()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
