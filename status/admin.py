@@ -55,7 +55,7 @@ class TopicAdmin(ReadOnly):
 class TokenAdmin(ReadOnly):
     """Personal tokens, without their hashes."""
 
-    list_display = ["name", "user", "scope", "created_at", "last_used_at", "revoked_at"]
+    list_display = ["name", "user", "scope", "created_at", "last_used_at", "expires_at", "revoked_at"]
     list_select_related = ["user"]
 
 

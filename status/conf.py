@@ -83,10 +83,10 @@ class Conf:
     """The alias in CHANNEL_LAYERS."""
 
     socket_message_bytes: int = 65_536
-    """A program's message over its socket may be so large."""
+    """A message over a socket, a program's or a form's, may be so large."""
 
     socket_messages_per_second: float = 20.0
-    """A program may send so many messages over one socket, on average."""
+    """So many messages may come over one socket, a program's or a page's, on average."""
 
     socket_watches: int = 100
     """A program may watch so many jobs over one socket."""

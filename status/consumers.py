@@ -10,6 +10,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from status import access, rendering
 from status.counters import counters
 from status.hub import Connection, get_hub
+from status.live_forms import Submissions
 from status.regions import View
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
     async def connect(self) -> None:
         """Accept, open the view, join the hub."""
         self.view: View | None = None
+        self._submissions: Submissions | None = None
         await self.accept()
         counters.sockets += 1
         user = self.scope["user"]
@@ -66,23 +68,38 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             await get_hub().detach(self.connection, self.view)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """A page has nothing to say over its socket; what comes is dropped."""
+        """Answer what one of the page's forms asks for; a page without forms has nothing to say."""
+        if self._submissions is not None:
+            await self._say(await self._submissions.answer(text_data))
 
     async def _attach(self, view: View, user: Any) -> None:
         session = self.scope.get("session")
+        session_key = session.session_key if session is not None else None
         self._send_message = self.scope.get(SERVER_SEND, self.base_send)
         self.connection = Connection(
             send=self._send_text,
             close=self.close,
             write=self.scope.get("extensions", {}).get(WRITE),
             user=view.user,
-            session=session_hash(session.session_key if session is not None else None),
+            session=session_hash(session_key),
         )
         self.view = view
         await get_hub().attach(self.connection, view, user)
+        if view.forms:
+            # From now on they go over this socket, and until then by HTTP.
+            self._submissions = Submissions(view, session_key)
+            await self._say(rendering.swap_senders(view.forms))
 
     async def _send_text(self, text: str) -> None:
         await self._send_message({"type": "websocket.send", "text": text})
+
+    async def _say(self, text: str) -> None:
+        """Send what is no frame of the hub's."""
+        try:
+            await self._send_text(text)
+        except Exception as error:
+            # Its end is told to `disconnect`.
+            logger.debug("A page went away while it was answered: %r", error)
 
     async def _refuse(self, code: int) -> None:
         await self.send(rendering.last_beat("refused"))

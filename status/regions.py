@@ -94,6 +94,22 @@ def region_id(subject: Subject, template: str) -> str:
     return f"live-{hashlib.blake2s(text.encode(), digest_size=6).hexdigest()}"
 
 
+@dataclass(frozen=True, slots=True)
+class LiveForm:
+    """A form on a page that starts jobs over the page's socket."""
+
+    startable: str
+    """The name under which they are started."""
+    id: str
+    """Of its element, and what the ids of the places in it begin with."""
+
+    def __post_init__(self) -> None:
+        if not _ID.match(self.id):
+            raise ValueError(
+                f"id must begin with a letter and hold only letters, digits, - and _: {self.id!r}"
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """All regions of one page, for one user in one language."""
@@ -105,11 +121,17 @@ class View:
     regions: tuple[Region, ...]
     bell: bool = False
     """Whether it shows the user's unread notifications, and toasts of new ones."""
+    forms: tuple[LiveForm, ...] = ()
 
     @property
     def subjects(self) -> frozenset[Subject]:
         """What the page shows, each once."""
         return frozenset(region.subject for region in self.regions)
+
+    @property
+    def stays(self) -> bool:
+        """Whether there is something to wait for also when all its jobs have ended."""
+        return self.bell or bool(self.forms)
 
     @property
     def look(self) -> tuple[str, str, tuple[Region, ...]]:

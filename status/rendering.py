@@ -23,13 +23,14 @@ from status.events import Line, TopicEvent
 from status.models import Job, Notification, Topic
 from status.models.tree import members_of
 from status.notifications import count_unread
-from status.regions import Kind, Region, Subject, View
+from status.regions import Kind, LiveForm, Region, Subject, View
 
 BEAT_ID = "live-beat"
 BELL_ID = "live-bell"
 TOAST_SLOTS = 3
 MOST_COUNTED = 100
 MOST_IN_BELL = 99
+CARD = "status/partials/card.html"
 
 _CELL = re.compile(r"<!--cell ([\w-]+)-->(.*?)<!--/cell-->", re.DOTALL)
 
@@ -170,6 +171,9 @@ def whole_frame(view: View, found: dict[Subject, Shown]) -> str:
         fragments = [swap(region, render(region, found[region.subject])) for region in view.regions]
         if view.bell:
             fragments.append(swap_bell(count_unread(view.user)))
+        if view.forms:
+            # The socket is dead: from here on the forms post as they would without JavaScript.
+            fragments.append(swap_senders(()))
         return "".join([*fragments, beat(polling=True)])
 
 
@@ -181,6 +185,17 @@ def render_bell(count: int) -> str:
 def swap_bell(count: int) -> str:
     """A fragment that replaces the number at the bell; the link around it stays."""
     return mark_safe(f'<span id="{BELL_ID}" hx-swap-oob="innerHTML">{render_bell(count)}</span>')  # noqa: S308
+
+
+def swap_senders(forms: Iterable[LiveForm]) -> str:
+    """A fragment after which these forms go over the page's socket when they are submitted, and no others."""
+    return get_template("status/partials/senders.html").render({"forms": forms})
+
+
+def card(job: Job, region: Region, inner: str, attributes: dict[str, Any] | None = None) -> str:
+    """The default card: a panel with the job's title as a link, and the region with `inner` in it."""
+    painted = element(region, inner, {"class": "contents", **(attributes or {})})
+    return get_template("status/card.html").render({"job": job, "region": painted})
 
 
 def render_toast(notification: Notification) -> str:

@@ -8,10 +8,10 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path
 
 from status.consumers import SERVER_SEND, PageConsumer
+from status.page_socket import PAGE_PATH
 from status.programs.callers import has_token, header_of
 from status.programs.consumer import JobsConsumer
 
-PAGE_PATH = "ws/status/"
 JOBS_PATH = "ws/jobs/"
 
 websocket_urlpatterns = [path(PAGE_PATH, PageConsumer.as_asgi()), path(JOBS_PATH, JobsConsumer.as_asgi())]

@@ -15,6 +15,9 @@ from status import files, jobs
 from status.models import Attachment, Job
 from status.registry import Startable
 
+KEY_FIELD = "start_key"
+"""The hidden field of a form with the key of the job that it starts."""
+
 KEY_COLUMN_LENGTH = 200
 """As the column of the job."""
 
@@ -29,6 +32,17 @@ def key_of(source: str, user: Any, key: str) -> str:
     'form:1:may'
     """
     return f"{source}:{user.pk}:{key}"[:KEY_COLUMN_LENGTH] if key else ""
+
+
+def started_with(source: str, user: Any, key: str) -> Job | None:
+    """The job that `user` has started with this key, also when it has ended; None if there is none.
+
+    Args:
+        source: as for `key_of`.
+        user: the job's owner.
+        key: not empty.
+    """
+    return Job.objects.filter(key=key_of(source, user, key)).order_by("-created_at").first()
 
 
 def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> Job:

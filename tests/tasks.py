@@ -63,6 +63,16 @@ def touch(path):
 
 
 @shared_task
+def talk(count, gate):
+    """Logs so many lines, waits for a file, and logs as many again."""
+    for number in range(count):
+        log("line %d", number)
+    wait_for_file(gate)
+    for number in range(count, 2 * count):
+        log("line %d", number)
+
+
+@shared_task
 def import_rows(count, gate=None):
     plan({"Read": 1, "Import": 8, "Write": 1})
     with step("Read", unit="bytes") as reading:

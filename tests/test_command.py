@@ -11,6 +11,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from celery import chain, group
 
@@ -18,6 +19,7 @@ from config.valkey import Valkey
 from status import jobs
 from status.canvas import member
 from status.models import Job
+from status.programs.wire import describe
 from status.states import State
 from tests import tasks
 from tests.conftest import ended, reached
@@ -351,7 +353,8 @@ def test_lists_jobs_by_state_task_and_owner_as_lines_and_as_json(alice, bob):
     assert columns[0] == str(mine.pk)
     assert columns[-1] == "Mine and�[31m red"
     found = [json.loads(line) for line in run("list", "--json", "--limit", "5").out.splitlines()]
-    assert [job["owner"] for job in found] == ["bob", "alice"]
+    assert [job["owner"] for job in found] == [str(bob.pk), str(alice.pk)]
+    assert found[1] == json.loads(msgspec.json.encode(describe(Job.objects.get(pk=mine.pk))))
     assert found[1]["id"] == str(mine.pk)
     assert [job["state"] for job in found] == ["failed", "queued"]
     assert run("list", "--state", "waiting").out == ""

@@ -64,9 +64,11 @@ class Entry:
 
     @property
     def lacks_log(self) -> bool:
-        """Whether a page shows its log, and lines are missing."""
+        """Whether a page shows its log, or a program hears it, and lines are missing."""
         if not self.tail_stale or self.job is None:
             return False
+        if any(listener.log for listener in self.listeners):
+            return True
         return any(region.appends for live in self.lives for region in live.regions_of(self.subject))
 
     def offer(self, event: JobEvent) -> bool:

@@ -72,9 +72,9 @@ class People:
         await self._leave_user(connection.user)
 
     def stays(self, connection: Connection) -> bool:
-        """Whether its page waits for notifications, and so has always something to wait for."""
+        """Whether its page has always something to wait for: notifications, or what its forms start."""
         page = self._pages.get(connection.user, {}).get(connection)
-        return page is not None and page.view.bell
+        return page is not None and page.view.stays
 
     async def greeting(self, connection: Connection) -> dict[str, str]:
         """The bell as it is now, for the first frame of a page."""

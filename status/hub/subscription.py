@@ -39,8 +39,10 @@ class Subscription:
     # -- programs ------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def listen(self, job_id: UUID) -> AsyncIterator[Listener]:
+    async def listen(self, job_id: UUID, *, log: bool = False) -> AsyncIterator[Listener]:
         """Know of one job, without a page: it joins the group, then reads the row, unless a page shows the job.
+
+        With `log`, the tail of its log is kept up as well.
 
         Who asks must check with `status.access` that the user may watch it.
 
@@ -56,7 +58,7 @@ class Subscription:
         await self._start()
         subject = Subject.job(job_id)
         entry = self._entries.setdefault(subject, Entry(subject))
-        listener = Listener(entry, self._settle)
+        listener = Listener(entry, self._settle, log=log)
         entry.listeners.add(listener)
         try:
             await self._join([entry])

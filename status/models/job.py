@@ -142,6 +142,7 @@ class Job(models.Model):
             ),
             models.Index(fields=["parent", "state", "position"], name="status_job_members"),
             models.Index(fields=["root", "state"], name="status_job_root"),
+            models.Index(fields=["key"], name="status_job_key", condition=Q(key__isnull=False)),
             models.Index(
                 fields=["refreshed_at"],
                 name="status_job_refreshed",

@@ -11,6 +11,7 @@ from django.db import IntegrityError
 from django.db.models import Q
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext as _
 
 from status import access, jobs, registry
 from status.models import Job
@@ -33,7 +34,7 @@ def find(caller: Caller, job_id: UUID) -> Job:
     """
     job = Job.objects.filter(pk=job_id).defer("traceback", "signature").first()
     if job is None or not access.may_watch_job(caller.user, job):
-        raise Refused("not-found", "There is no such job.")
+        raise Refused("not-found", _("There is no such job."))
     return job
 
 
@@ -50,18 +51,20 @@ def listed(caller: Caller, states: Iterable[str] = (), after: str | None = None,
         Refused: `after` is no cursor, a state is unknown, or the limit too large.
     """
     if not 1 <= limit <= MOST_LISTED:
-        raise Refused.because_of("limit", f"A number from 1 to {MOST_LISTED}.")
+        raise Refused.because_of(
+            "limit", _("A number from %(least)d to %(most)d.") % {"least": 1, "most": MOST_LISTED}
+        )
     found = access.visible_jobs(caller.user).defer("traceback", "signature")
     chosen = list(states)
     if chosen:
         if set(chosen) - set(State.values):
-            raise Refused.because_of("state", f"One of {', '.join(State.values)}.")
+            raise Refused.because_of("state", _("One of %s.") % ", ".join(State.values))
         found = found.filter(state__in=chosen)
     if after is not None:
         try:
             cursor = Cursor.read(after)
         except ValueError as error:
-            raise Refused.because_of("after", "Not the `next` of a page of jobs.") from error
+            raise Refused.because_of("after", _("Not the `next` of a page of jobs.")) from error
         older = Q(created_at__lt=cursor.created_at) | Q(created_at=cursor.created_at, pk__lt=cursor.id)
         # The first condition follows from the second, and is one that an index can serve.
         found = found.filter(older, created_at__lte=cursor.created_at)
@@ -94,11 +97,11 @@ def start(
     entry = registry.startables.get(name)
     if entry is None or not registry.may_start(caller.user, entry):
         names = ", ".join(sorted(found.name for found in registry.allowed(caller.user)))
-        raise Refused.because_of("job", f"You may start: {names or 'nothing'}.")
+        raise Refused.because_of("job", _("You may start: %s.") % (names or _("nothing")))
     unknown = sorted({*params, *(files or ())} - set(entry.form.base_fields))
     if unknown:
-        known = ", ".join(entry.form.base_fields) or "none"
-        raise _bad_params([(name, f"There is no such parameter. Known: {known}.") for name in unknown])
+        text = _("There is no such parameter. Known: %s.") % (", ".join(entry.form.base_fields) or _("none"))
+        raise _bad_params([(name, text) for name in unknown])
     form = entry.form(_form_data(entry, params), files)
     if not form.is_valid():
         raise _bad_form(form)
@@ -127,7 +130,7 @@ def _form_value(name: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
-    raise _bad_params([(name, "A text, a number, true, false, null, or a list of these.")])
+    raise _bad_params([(name, _("A text, a number, true, false, null, or a list of these."))])
 
 
 def _bad_form(form: forms.Form) -> Refused:
@@ -162,13 +165,12 @@ def retry(caller: Caller, job_id: UUID) -> Job:
     """
     job = _to_act_on(caller, job_id)
     if job.state not in {State.FAILED, State.CANCELLED}:
-        raise Refused(
-            "conflict", f"This job is {job.state}. A job can be retried when it has failed or was cancelled."
-        )
+        text = _("This job is %s. A job can be retried when it has failed or was cancelled.")
+        raise Refused("conflict", text % job.state)
     try:
         return jobs.retry(job)
     except IntegrityError as error:
-        text = "Another job with the same key is under way. Retry when it has ended."
+        text = _("Another job with the same key is under way. Retry when it has ended.")
         raise Refused("conflict", text) from error
 
 
@@ -176,5 +178,5 @@ def _to_act_on(caller: Caller, job_id: UUID) -> Job:
     caller.must_act()
     job = find(caller, job_id)
     if not access.may_act(caller.user, job):
-        raise Refused("forbidden", "You may watch this job, and not act on it.")
+        raise Refused("forbidden", _("You may watch this job, and not act on it."))
     return job

@@ -5,11 +5,10 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from django import template
+from django import forms, template
 from django.middleware.csrf import get_token
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import get_template
-from django.urls import get_script_prefix
 from django.utils import timezone, translation
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
@@ -17,20 +16,19 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from status import access, conf, rendering
+from status import access, live_forms, page_socket, rendering
 from status.appearance import Appearance, chosen
 from status.events import Step
 from status.models import Job
 from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View, region_id
+from status.registry import Startable
 from status.rendering import Shown
-from status.routing import PAGE_PATH
 from status.states import State
 from status.timeline import Moment, timeline
 
 register = template.Library()
 
-CARD = "status/partials/card.html"
 LINES = "status/partials/log_lines.html"
 
 
@@ -60,14 +58,12 @@ def live(
         `{% live job "orders/_row.html" tag="tr" class="border-b" data_job=job.pk %}` emits
         `<tr id="live-5d41402abc4b" class="border-b" data-job="…">…</tr>`.
     """
-    is_card = isinstance(subject, Job) and not partial
-    if is_card:
-        partial, attributes = CARD, {"class": "contents", **attributes}
-    region, shown = _note(context, subject, partial, tag, id, appends=False)
-    painted = rendering.element(region, rendering.render(region, shown), attributes)
-    if is_card:
-        return get_template("status/card.html").render({"job": subject, "region": painted})
-    return painted
+    has_card = isinstance(subject, Job) and not partial
+    region, shown = _note(context, subject, rendering.CARD if has_card else partial, tag, id, appends=False)
+    inner = rendering.render(region, shown)
+    if isinstance(subject, Job) and has_card:
+        return rendering.card(subject, region, inner, attributes)
+    return rendering.element(region, inner, attributes)
 
 
 @register.simple_block_tag
@@ -118,13 +114,14 @@ def live_socket(context: template.Context) -> str:
     """The page's one socket, for all regions above it; once, at the end of the page.
 
     Emits `<div hx-ext="ws" ws-connect="/ws/status/?view=…">` with the heartbeat element inside; nothing when
-    no region of the page can change any more, and there is no bell.
+    no region of the page can change any more, and there is no bell and no form.
     """
     request = _request(context)
     noted = getattr(request, "_status_regions", {})
     moving = [region for region, shown in noted.values() if not _is_over(region, shown)]
     has_bell = getattr(request, "_status_bell", False)
-    if not moving and not has_bell:
+    forms = tuple(getattr(request, "_status_forms", ()))
+    if not moving and not has_bell and not forms:
         return ""
     view = View(
         user=access.user_key(request.user),
@@ -132,17 +129,43 @@ def live_socket(context: template.Context) -> str:
         timezone=timezone.get_current_timezone_name(),
         regions=tuple(region for region, shown in noted.values()),
         bell=has_bell,
+        forms=forms,
     )
-    token = access.sign(view)
-    return get_template("status/partials/socket.html").render(
-        {
-            "url": f"{get_script_prefix()}{PAGE_PATH}?view={token}",
-            "vals": json.dumps({"view": token}),
-            "beat": rendering.beat(),
-            # For the number at the bell alone nobody's form is emptied.
-            "refresh_seconds": conf.current().refresh_seconds if moving else None,
-        }
-    )
+    # For the number at the bell alone, or below a form to fill in, nobody's form is emptied.
+    return page_socket.element(view, refreshes=bool(moving) and not forms)
+
+
+@register.simple_tag(takes_context=True)
+def live_form(
+    context: template.Context,
+    startable: Startable | str,
+    form: forms.BaseForm | None = None,
+    id: str = "",  # noqa: A002
+) -> str:
+    """A form that starts a job without leaving the page, and shows the job below itself; before `{% live_socket %}`.
+
+    While the page's socket is dead, and without JavaScript, it posts to the startable's own page.
+
+    Args:
+        startable: a startable or its name.
+        form: an instance of its form, with initial values for example; default: a new one.
+        id: the id of the form's element; default: made from the name.
+
+    Returns:
+        Nothing for who may not start it.
+
+    Raises:
+        TemplateSyntaxError: there is no such startable, its form cannot go over a socket, such as one with
+            files, or the id is none.
+
+    Example:
+        `{% live_form "render-on-the-farm" %}` emits
+        `<form id="start-render-on-the-farm" method="post" …>…</form><div id="start-render-on-the-farm-jobs"></div>`.
+    """
+    try:
+        return live_forms.element(_request(context), startable, form, id)
+    except ValueError as error:
+        raise template.TemplateSyntaxError(f"{{% live_form %}}: {error}") from error
 
 
 @register.simple_tag(takes_context=True)

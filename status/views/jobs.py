@@ -2,19 +2,26 @@
 
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required, login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_GET, require_safe
 
 from status import access, conf, registry
 from status.arguments import arguments_of
 from status.models import Job, Notification
 from status.notifications import mark_read
+from status.programs import acts
+from status.programs.answering import answer_job, for_programs
+from status.programs.callers import Caller
+from status.programs.wire import describe
 from status.regions import Subject
 from status.runs import runs_like
+
+PAGE, DOCUMENT = "text/html", "application/json"
 
 
 def visible_job(request: HttpRequest, job_id: UUID) -> Job:
@@ -42,10 +49,23 @@ def index(request: HttpRequest) -> HttpResponse:
     return render(request, "status/jobs.html", context)
 
 
-@require_GET
-@login_required
+@require_safe
+@login_not_required
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """One job."""
+    """One job: its page, or for who prefers JSON the document that programs get (RFC 9110, 12.5.1)."""
+    wants_json = request.get_preferred_type([PAGE, DOCUMENT]) == DOCUMENT
+    response: HttpResponse = (_document if wants_json else _page)(request, job_id=job_id)
+    patch_vary_headers(response, ["Accept"])
+    return response
+
+
+@for_programs
+def _document(request: HttpRequest, caller: Caller, job_id: UUID) -> HttpResponse:
+    return answer_job(request, describe(acts.find(caller, job_id)))
+
+
+@login_required
+def _page(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = visible_job(request, job_id)
     if not job.is_live:
         mark_read(request.user, Notification.objects.filter(job=job))

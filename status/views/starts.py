@@ -13,12 +13,11 @@ from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from status import access, registry
+from status import access, live_forms, registry
+from status.forms import focus_first_error
 from status.models import Attachment, Job
 from status.registry import Startable
-from status.starts import key_of, start_from_form
-
-KEY_FIELD = "start_key"
+from status.starts import KEY_FIELD, key_of, start_from_form
 
 
 @require_GET
@@ -58,7 +57,9 @@ def new(request: HttpRequest, name: str) -> HttpResponse:
         "key": key,
         "again": again,
         "kept": kept.values(),
+        "is_live": not live_forms.why_not(form),
     }
+    focus_first_error(form)
     # 200, not 422: htmx swaps only successful answers, and this one holds the form with its errors.
     return render(request, "status/start.html", context)
 

@@ -17,6 +17,13 @@ from status.events import LogoutEvent
 from status.models import Token
 
 MOST_TOKENS = 50
+NO_END = "none"
+LIFETIMES = [
+    ("30", _("30 days")),
+    ("90", _("90 days")),
+    ("365", _("A year")),
+    (NO_END, _("No end: until it is revoked")),
+]
 
 
 def _tokens(user: Any) -> QuerySet[Token]:
@@ -24,7 +31,14 @@ def _tokens(user: Any) -> QuerySet[Token]:
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]  # Not generic at run time.
-    """What a token is for, and how far it goes."""
+    """What a token is for, how far it goes, and how long."""
+
+    days = forms.TypedChoiceField(
+        label=_("Good for"),
+        choices=LIFETIMES,
+        coerce=lambda value: None if value == NO_END else int(value),
+        initial="90",
+    )
 
     class Meta:
         model = Token
@@ -53,7 +67,7 @@ def index(request: HttpRequest) -> HttpResponse:
     made = secret = None
     form = TokenForm(request.POST if request.method == "POST" else None, user=request.user)
     if request.method == "POST" and form.is_valid():
-        made, secret = Token.make(request.user, form.cleaned_data["name"], form.cleaned_data["scope"])
+        made, secret = Token.make(request.user, **form.cleaned_data)
         form = TokenForm(user=request.user)
     tokens = _tokens(request.user).filter(revoked_at=None)
     context = {"tokens": tokens, "form": form, "made": made, "secret": secret}

@@ -3,7 +3,6 @@
 Exit codes: 0 succeeded, or done as asked; 1 failed; 2 usage; 3 cancelled; 130 left by Ctrl-C, the job goes on.
 """
 
-import json
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
@@ -12,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from celery import current_app
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
@@ -22,6 +22,7 @@ from status import channel, jobs, outbox, registry
 from status.asked import Unusable, start_as_asked
 from status.following import Following, Gone
 from status.models import Job
+from status.programs.wire import describe
 from status.states import State
 from status.terminal import headline, printable, screen_for
 
@@ -62,7 +63,7 @@ class Command(BaseCommand):
         listing.add_argument("--task", help="the task's name, or the name under which it can be started")
         listing.add_argument("--owner", metavar="USER")
         listing.add_argument("--limit", type=_count, default=25, metavar="N", help="at most (%(default)s)")
-        listing.add_argument("--json", action="store_true", help="one JSON object a line")
+        listing.add_argument("--json", action="store_true", help="one JSON object a line, as the API has it")
 
         starting = verbs.add_parser("start", help="start a job, and print its id")
         starting.add_argument("name", help="the name of what can be started, as in its page's address")
@@ -138,7 +139,7 @@ class Command(BaseCommand):
         if owner:
             rows = rows.filter(owner=_user(owner))
         for job in rows[:limit]:
-            self.stdout.write(_json(job) if json else _row(job))
+            self.stdout.write(msgspec.json.encode(describe(job)).decode() if json else _row(job))
         return SUCCEEDED
 
     def start(
@@ -253,30 +254,3 @@ def _row(job: Job) -> str:
     percent = "" if job.percent is None else f"{job.percent}%"
     columns = [job.pk, f"{job.created_at:%Y-%m-%dT%H:%M:%SZ}", job.state, percent, job.owner or "", job.title]
     return "\t".join(printable(column).replace("\t", " ") for column in columns)
-
-
-def _json(job: Job) -> str:
-    """A job as one line of JSON, times in ISO 8601, progress from 0 to 1."""
-
-    def iso(at: Any) -> str | None:
-        return at.isoformat() if at is not None else None
-
-    return json.dumps(
-        {
-            "id": str(job.pk),
-            "title": job.title,
-            "task": job.task,
-            "startable": job.startable,
-            "owner": job.owner.get_username() if job.owner is not None else None,
-            "state": job.state,
-            "failure": job.failure,
-            "error": job.error,
-            "attempt": job.tries,
-            "progress": job.progress,
-            "cancelling": job.is_cancelling,
-            "created_at": iso(job.created_at),
-            "started_at": iso(job.started_at),
-            "finished_at": iso(job.finished_at),
-            "result": job.result,
-        }
-    )
