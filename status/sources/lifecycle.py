@@ -14,7 +14,7 @@ from uuid import UUID
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.exceptions import Ignore, Reject
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connections, router
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -97,13 +97,35 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
         eager=bool(request.is_eager),
         stoppable=stopping.has_own_process() and not request.is_eager,
     )
-    try:
-        claim(live, task)
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("Job %s begins although its row cannot be read: %r", task_id, error)
+    _claim(live, task)
     set_current(live)
     if not live.refused:
         reporter().begin(live)
+
+
+def _claim(live: LiveJob, task: Any) -> None:
+    connection = connections[router.db_for_write(Job)]
+    if not connection.in_atomic_block:
+        # Where connections outlive their tasks: what Django does between requests.
+        connection.close_if_unusable_or_obsolete()
+    was_open = connection.connection is not None and not connection.in_atomic_block
+    try:
+        try:
+            claim(live, task)
+        except (DatabaseError, InterfaceError):
+            if not was_open:
+                raise
+            # It may have died while nothing ran here; or between the write and its answer.
+            connection.close()
+            claim(live, task)
+            live.refused = live.refused and not _is_begun_here(live)
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("Job %s begins although its row cannot be read: %r", live.id, error)
+
+
+def _is_begun_here(live: LiveJob) -> bool:
+    mine = {"attempt": live.attempt, "worker": live.worker, "started_at": live.started_at}
+    return Job.objects.filter(pk=live.id, state=State.RUNNING, **mine).exists()
 
 
 def _on_success(sender: Any, result: Any, **kwargs: Any) -> None:
