@@ -101,18 +101,20 @@ class Sender:
         self._wake = asyncio.Event()
         self._thread = threads.Thread(self._run, name="status-sender")
 
-    def put(self, event: Event) -> None:
-        """Hand `event` over; never waits for the network."""
+    def put(self, events: Iterable[Event]) -> None:
+        """Hand `events` over; never waits for the network."""
         with self._lock:
-            rested, self._rests = self._rests, False
-            place = _place(event)
-            held = self._outbox.pop(place, None) or self._held.pop(place, None)
-            counters.merged += held is not None
-            self._outbox[place] = (
-                event.over(held) if isinstance(event, JobEvent) and isinstance(held, JobEvent) else event
-            )
+            for event in events:
+                place = _place(event)
+                line = self._held if place in self._held else self._outbox
+                waiting = line.get(place)
+                counters.merged += waiting is not None
+                if isinstance(event, JobEvent) and isinstance(waiting, JobEvent):
+                    event = event.over(waiting)
+                line[place] = event
             self._idle.clear()
-        if rested:
+            wakes, self._rests = self._rests and bool(self._outbox), self._rests and not self._outbox
+        if wakes:
             # Else it comes by anyway, and to wake it costs more than to hand over.
             self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -219,9 +221,7 @@ def publish(*events: Event) -> None:
     if not events or get_layer() is None:
         return
     try:
-        sender = _get_sender()
-        for event in events:
-            sender.put(event)
+        _get_sender().put(events)
     except Exception:
         logger.exception("Events not handed over: %r", events)
 

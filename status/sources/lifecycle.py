@@ -50,8 +50,14 @@ def connect() -> None:
     signals.task_postrun.connect(_on_postrun, dispatch_uid=uid, weak=False)
     signals.worker_process_shutdown.connect(_on_shutdown, dispatch_uid=uid, weak=False)
     signals.worker_shutdown.connect(_on_shutdown, dispatch_uid=uid, weak=False)
+    signals.worker_init.connect(_load_layer, dispatch_uid=uid, weak=False)
     signals.after_setup_task_logger.connect(_listen_to_loggers, dispatch_uid=uid, weak=False)
     _listen_to_loggers()
+
+
+def _load_layer(**kwargs: Any) -> None:
+    """Load the channel layer's code once, before the pool forks: half a second that the first jobs would wait."""
+    channel.get_layer()
 
 
 def _listen_to_loggers(logger: logging.Logger | None = None, **kwargs: Any) -> None:
