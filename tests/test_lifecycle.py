@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from celery import shared_task
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -218,3 +218,30 @@ def test_a_job_costs_three_statements_and_its_notification_one(stage, django_use
         "UPDATE",
         *more,
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_written", [False, True], ids=["not written", "written, but the answer was lost"])
+def test_a_connection_that_died_between_two_tasks_costs_nothing(stage, is_written):
+    """Where connections outlive tasks, what begins the next one may be the first to notice."""
+    job = jobs.start(staged.s())
+    broken = []
+
+    def die(execute, sql, *rest):
+        if broken or not sql.startswith("UPDATE"):
+            return execute(sql, *rest)
+        broken.append(sql)
+        if is_written:
+            execute(sql, *rest)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with connection.execute_wrapper(die):
+        run = stage.deliver(stage.messages[-1])
+    assert broken
+    assert run is not None
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == (State.RUNNING, 1)
+    assert stage.deliver(stage.messages[-1]) is None
+    run.succeed()
+    job.refresh_from_db()
+    assert job.state == State.SUCCEEDED
