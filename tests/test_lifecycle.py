@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from celery import shared_task
+from celery import shared_task, signals
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -245,3 +245,20 @@ def test_a_connection_that_died_between_two_tasks_costs_nothing(stage, is_writte
     run.succeed()
     job.refresh_from_db()
     assert job.state == State.SUCCEEDED
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_eager", [False, True], ids=["in a worker", "called in a view"])
+def test_a_task_gets_a_new_connection_for_one_that_is_broken_but_its_caller_keeps_his(monkeypatch, is_eager):
+    """Whatever the task is: where Celery lets connections live, nobody else looks after them."""
+    connection.ensure_connection()
+    held = connection.connection
+    monkeypatch.setattr(connection, "errors_occurred", True)
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+    staged.push_request(id="no-job", is_eager=is_eager)
+    try:
+        for _receiver, answer in signals.task_prerun.send(staged, task_id="no-job", task=staged):
+            assert answer is None
+    finally:
+        staged.pop_request()
+    assert (connection.connection is held) == is_eager

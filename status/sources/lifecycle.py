@@ -91,6 +91,8 @@ def _on_publish(
 def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
     request = task.request
     set_current(None)
+    if not request.is_eager:
+        _renew_connections()
     attempt = attempt_of(request) or adopted(task, request)
     if attempt is None:
         return
@@ -109,12 +111,16 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
         reporter().begin(live)
 
 
+def _renew_connections() -> None:
+    """Where connections outlive their tasks, what Django does between requests."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+
 def _claim(live: LiveJob, task: Any) -> None:
     connection = connections[router.db_for_write(Job)]
-    if not connection.in_atomic_block:
-        # Where connections outlive their tasks: what Django does between requests.
-        connection.close_if_unusable_or_obsolete()
-    was_open = connection.connection is not None and not connection.in_atomic_block
+    was_open = connection.connection is not None and not connection.in_atomic_block and not live.eager
     try:
         try:
             claim(live, task)
