@@ -10,15 +10,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import Count
 from django.utils import timezone
 
 from status import channel
 from status.events import InboxEvent
-from status.models import Job, Notification
+from status.models import Notification
 from status.models.notification import NotificationQuerySet, is_safe_address
 from status.models.queries import job_ended
+from status.models.statements import insert
 
 LONGEST_TITLE = 255
 LONGEST_URL = 500
@@ -116,13 +117,15 @@ def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]
     return {user: Inbox(count=numbers.get(user, 0), fresh=tuple(fresh[user])) for user in users}
 
 
-def _on_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:
+def _on_end(
+    job_id: UUID, attempt: int, state: str, owner_id: Any, parent_id: UUID | None, title: str, **kwargs: Any
+) -> None:
     """Write that a job has ended, for its owner; a member of a workflow is told of with the whole."""
-    whole = Job.objects.filter(pk=job_id, parent=None, owner__isnull=False)
-    for owner_id, title in whole.values_list("owner_id", "title"):
-        row = Notification(owner_id=owner_id, kind=state, job_id=job_id, attempt=attempt, title=title)
-        Notification.objects.bulk_create([row], ignore_conflicts=True)
-        _publish(owner_id)
+    if owner_id is None or parent_id is not None:
+        return
+    row = Notification(owner_id=owner_id, kind=state, job_id=job_id, attempt=attempt, title=title)
+    insert([row], router.db_for_write(Notification), ignore_conflicts=True)
+    _publish(owner_id)
 
 
 def _publish(*owners: Any) -> None:
