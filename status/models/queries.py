@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 job_ended = Signal()
 """Sent with `job_id`, `attempt` and `state` by `advance`, within the transaction that ends a job."""
 
+job_waits = Signal()
+"""Sent with `job_id` and `waits_for` by `advance`, within the transaction that begins a wait for somebody."""
+
 # An attempt begins with these.
 FRESH: dict[str, Any] = {
     "failure": "",
@@ -81,6 +84,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         attempt: int,
         seq: int | None = None,
         only_from: Iterable[str] | None = None,
+        waits_for: str = "",
         **fields: Any,
     ) -> bool:
         """Move a job to `state` and write `fields`, unless the row knows better.
@@ -96,6 +100,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             seq: its sequence number within the attempt; None for a caller who has none (not the worker that
                 runs the attempt): the row's number is raised by one.
             only_from: narrows the states which may be left.
+            waits_for: what somebody is to do before it goes on, if that shall be told now.
             fields: other columns to write in the same statement.
 
         Returns:
@@ -116,6 +121,12 @@ class JobQuerySet(models.QuerySet["Job"]):
                 newer |= Q(attempt=attempt, state=state, seq__lt=seq)
         changed = self.filter(newer, pk=job_id, state__in=sorted(leaves))
         fields |= {"state": state, "attempt": attempt, "seq": F("seq") + 1 if seq is None else seq}
+        if waits_for:
+            with transaction.atomic(using=self.db):
+                waits = changed.update(**fields)
+                if waits:
+                    job_waits.send(self.model, job_id=job_id, waits_for=waits_for)
+            return bool(waits)
         if state not in TERMINAL:
             return bool(changed.update(**fields))
         # Who is to be told of the end is told by the same transaction, or nothing has ended.
