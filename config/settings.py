@@ -163,6 +163,8 @@ CELERY_TASK_ROUTES = {
     "demo.renders.*": {"queue": "poll"},
     "status.sweep": {"queue": "broadcast"},
     "status.send": {"queue": "broadcast"},
+    # What waits for others' servers shall not wait for long jobs.
+    "status.deliver": {"queue": "poll"},
     # Behind the polls it sent before: what cannot be done at the pace asked for is not piled up.
     "status.polls": {"queue": "poll"},
 }

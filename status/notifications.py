@@ -157,7 +157,7 @@ def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]
 def _on_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:
     """Write that a job has ended, for its owner; a member of a workflow is told of with the whole."""
     whole = Job.objects.filter(pk=job_id, parent=None, owner__isnull=False)
-    for owner_id, title, *chosen in whole.values_list("owner_id", "title", *OF_OWNER):
+    for owner_id, title, *chosen in whole.order_by().values_list("owner_id", "title", *OF_OWNER):
         row = Notification(owner_id=owner_id, kind=state, job_id=job_id, attempt=attempt, title=title)
         _tell(row, channels(state, chosen))
 
@@ -166,7 +166,7 @@ def _on_wait(job_id: UUID, waits_for: str, **kwargs: Any) -> None:
     """Write what a job, or a member of a workflow, waits for somebody to do."""
     kind = Notification.Kind.WAITING
     owned = Job.objects.filter(pk=job_id, owner__isnull=False)
-    for owner_id, title, *chosen in owned.values_list("owner_id", "title", *OF_OWNER):
+    for owner_id, title, *chosen in owned.order_by().values_list("owner_id", "title", *OF_OWNER):
         text = f"{title}: {waits_for}"[:LONGEST_TITLE]
         # Without an attempt: the same one may yet be told of as having ended.
         row = Notification(owner_id=owner_id, kind=kind, job_id=job_id, title=text)

@@ -2,10 +2,14 @@
 
 import json
 import socket
+import ssl
 import threading
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.core import mail as django_mail
 from django.db import connection
 from django.utils import timezone
@@ -241,6 +245,48 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
             f"hooks.example.org:{server.server_port}"
         ]
     assert asked.count("hooks.example.org") == 1
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """For `hooks.example.org`, with its key in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hooks.example.org")])
+    now = timezone.now()
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+    made = made.add_extension(
+        x509.SubjectAlternativeName([x509.DNSName("hooks.example.org")]), critical=False
+    )
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    signed = made.sign(key, hashes.SHA256()).public_bytes(pem)
+    path.write_bytes(key.private_bytes(pem, *plain) + signed)
+    return path
+
+
+@pytest.mark.parametrize(("name", "state"), [("hooks.example.org", "sent"), ("other.example.org", "pending")])
+def test_the_certificate_must_be_for_the_name_in_the_address(
+    name, state, certificate, alice, here, broker, capture, monkeypatch
+):
+    here_it_is = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *rest, **o: here_it_is if host == name else look_up(host, *rest, **o),
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with receiver() as server:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        to_hook(alice, f"https://{name}:{server.server_port}/")
+        tell(capture, alice)
+        broker.work()
+    delivery = Delivery.objects.get()
+    assert delivery.state == state
+    assert ("certificate" in delivery.error) == (state == "pending")
 
 
 def test_while_the_broker_is_down_nothing_is_lost(alice, here, broker, capture):

@@ -107,7 +107,7 @@ def edit(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         secret = form.save(held)
         if not secret:
-            messages.success(request, _("Your choice is kept."))
+            messages.success(request, _("Your choice is kept."), fail_silently=True)
             return redirect("status:preferences")
         return _page(request, PreferencesForm(None, held=held), held, secret)
     return _page(request, form, held)
@@ -133,7 +133,7 @@ def test(request: HttpRequest, channel: str) -> HttpResponse:
     if channel not in _ready(_held(request.user)):
         raise Http404("Nothing can be sent that way.")
     if request.method == "POST" and not send_test(request.user, channel):
-        messages.warning(request, _("A test was sent just now. Wait a moment."))
+        messages.warning(request, _("A test was sent just now. Wait a moment."), fail_silently=True)
     return redirect("status:preferences")
 
 

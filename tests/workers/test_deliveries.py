@@ -24,7 +24,7 @@ def impatient(tmp_path_factory, django_db_setup):
         log,
         "-c",
         "1",
-        queues="impatient,default",
+        queues="impatient,poll",
         name="impatient",
         DJANGO_SETTINGS_MODULE="tests.tell_settings",
     )
