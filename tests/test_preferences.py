@@ -41,7 +41,7 @@ def test_who_has_chosen_nothing_is_told_on_the_page(signed_in):
 
 def test_what_was_chosen_is_kept(signed_in, alice):
     response = signed_in.post(PAGE, {"page": ["failed"], "email": ["failed", "waiting"]}, follow=True)
-    assert "Your choice is kept." in response.content.decode()
+    assert "Saved." in response.content.decode()
     held = Preferences.objects.get(user=alice)
     assert (held.page, held.email, held.webhook, held.language) == (
         ["failed"],
@@ -84,13 +84,13 @@ def test_the_secret_is_shown_once_and_is_not_in_the_database(signed_in, alice):
 def test_an_address_that_webhooks_cannot_go_to_is_refused(signed_in, url, says):
     response = signed_in.post(PAGE, {"webhook": ["failed"], "webhook_url": url})
     html = response.content.decode()
-    assert "Nothing was kept. See below." in html
+    assert "Nothing was saved. See below." in html
     assert says in html
     assert not Preferences.objects.exists()
 
 
 def test_a_kind_that_does_not_exist_is_refused(signed_in):
-    assert "Nothing was kept" in signed_in.post(PAGE, {"page": ["nonsense"]}).content.decode()
+    assert "Nothing was saved" in signed_in.post(PAGE, {"page": ["nonsense"]}).content.decode()
 
 
 def test_without_an_address_e_mail_cannot_be_chosen(signed_in, alice):

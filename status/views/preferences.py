@@ -19,10 +19,10 @@ from status.models.preferences import CHOSEN
 from status.notifications import send_test
 
 KINDS = {
-    Notification.Kind.SUCCEEDED: _("A job of mine succeeded"),
-    Notification.Kind.FAILED: _("A job of mine failed"),
-    Notification.Kind.CANCELLED: _("A job of mine was cancelled"),
-    Notification.Kind.WAITING: _("A job of mine waits for someone"),
+    Notification.Kind.SUCCEEDED: _("A job of yours succeeded"),
+    Notification.Kind.FAILED: _("A job of yours failed"),
+    Notification.Kind.CANCELLED: _("A job of yours was cancelled"),
+    Notification.Kind.WAITING: _("A job of yours waits for someone"),
     Notification.Kind.MESSAGE: _("A task has something to say"),
 }
 CHANNELS = {"page": _("On the page"), "email": _("E-mail"), "webhook": _("Webhook")}
@@ -101,13 +101,13 @@ def _held(user: Any) -> Preferences:
 @login_required
 @never_cache
 def edit(request: HttpRequest) -> HttpResponse:
-    """What I am told, and how; a POST keeps what was chosen."""
+    """What I am told, and how; a POST saves what was chosen."""
     held = _held(request.user)
     form = PreferencesForm(request.POST if request.method == "POST" else None, held=held)
     if request.method == "POST" and form.is_valid():
         secret = form.save(held)
         if not secret:
-            messages.success(request, _("Your choice is kept."), fail_silently=True)
+            messages.success(request, _("Saved."), fail_silently=True)
             return redirect("status:preferences")
         return _page(request, PreferencesForm(None, held=held), held, secret)
     return _page(request, form, held)

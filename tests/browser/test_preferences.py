@@ -15,20 +15,20 @@ def choice(page, kind, channel):
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without"])
-def test_chooses_how_to_be_told_and_sees_it_kept(visit, alice, javascript):
+def test_chooses_how_to_be_told_and_sees_it_saved(visit, alice, javascript):
     alice.email = "alice@example.org"
     alice.save()
     page = visit("/jobs/notifications/", alice, java_script_enabled=javascript)
-    page.get_by_role("link", name="What I am told").click()
-    expect(choice(page, "A job of mine failed", "On the page")).to_be_checked()
-    choice(page, "A job of mine succeeded", "On the page").uncheck()
-    choice(page, "A job of mine failed", "E-mail").check()
-    page.get_by_role("button", name="Keep it").click()
-    expect(page.get_by_text("Your choice is kept.")).to_be_visible()
+    page.get_by_role("link", name="Preferences").click()
+    expect(choice(page, "A job of yours failed", "On the page")).to_be_checked()
+    choice(page, "A job of yours succeeded", "On the page").uncheck()
+    choice(page, "A job of yours failed", "E-mail").check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
     page.goto("/jobs/notifications/preferences/")
-    expect(choice(page, "A job of mine succeeded", "On the page")).not_to_be_checked()
-    expect(choice(page, "A job of mine failed", "E-mail")).to_be_checked()
-    expect(choice(page, "A job of mine waits for someone", "E-mail")).not_to_be_checked()
+    expect(choice(page, "A job of yours succeeded", "On the page")).not_to_be_checked()
+    expect(choice(page, "A job of yours failed", "E-mail")).to_be_checked()
+    expect(choice(page, "A job of yours waits for someone", "E-mail")).not_to_be_checked()
     held = Preferences.objects.get(user=alice)
     assert held.email == ["failed"]
     assert "succeeded" not in held.page
@@ -36,9 +36,9 @@ def test_chooses_how_to_be_told_and_sees_it_kept(visit, alice, javascript):
 
 def test_sets_a_webhook_up_sees_its_secret_once_and_how_a_test_went(visit, alice):
     page = visit("/jobs/notifications/preferences/", alice, viewport={"width": 390, "height": 844})
-    choice(page, "A job of mine failed", "Webhook").check()
+    choice(page, "A job of yours failed", "Webhook").check()
     page.get_by_label("Webhook address").fill("https://hooks.example.org/" + "a-long-way/" * 10)
-    page.get_by_role("button", name="Keep it").click()
+    page.get_by_role("button", name="Save").click()
     expect(page.locator("#secret")).to_contain_text("whsec_")
     secret = page.locator("#secret").inner_text()
     page.get_by_role("button", name="Send a test: Webhook").click()

@@ -3,6 +3,7 @@
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from status import deliveries
 from status.jobs import start
 from status.models import Delivery, Job, Notification, Preferences
 from status.sources.delivering import send_due
@@ -43,6 +44,12 @@ def test_a_worker_posts_how_a_job_ended_again_until_it_is_taken(impatient, alice
         wait_until(lambda: (send_due() or True) and len(server.requests) == 3, what="three tries")
         wait_until(lambda: Delivery.objects.filter(channel="webhook", state="sent").exists(), what="taken")
         send_due()
+        # The message of the first try comes again, and one of a try that was not yet: neither does anything.
+        delivery = Delivery.objects.get(channel="webhook")
+        for delivery.tries in (0, 2):
+            assert deliveries.send(delivery)
+        ended(start(tasks.add.s(1, 2).set(queue="poll"), title="Behind them in the queue"))
+        assert len(server.requests) == 3
     _path, headers, text = server.requests[-1]
     assert Webhook(secret).verify(text, headers)["data"]["job"] == str(job.pk)
     # What tells of a job is no part of it.
