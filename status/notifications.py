@@ -21,14 +21,14 @@ from status import channel, deliveries
 from status.events import InboxEvent
 from status.models import Delivery, Job, Notification, Preferences
 from status.models.notification import NotificationQuerySet, is_safe_address
-from status.models.preferences import CHOSEN, channels
+from status.models.preferences import channels
 from status.models.queries import job_ended, job_waits
 
 LONGEST_TITLE = 255
 LONGEST_URL = 500
 TEST_SECONDS = 5.0
 """Tests come no closer together."""
-OF_OWNER = tuple(f"owner__status_preferences__{name}" for name in CHOSEN)
+CHOSEN = "owner__status_preferences__chosen"
 MOST_FRESH = 500
 """So many new notifications are looked at for toasts at once, of all who are asked for."""
 
@@ -157,7 +157,7 @@ def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]
 def _on_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:
     """Write that a job has ended, for its owner; a member of a workflow is told of with the whole."""
     whole = Job.objects.filter(pk=job_id, parent=None, owner__isnull=False)
-    for owner_id, title, *chosen in whole.order_by().values_list("owner_id", "title", *OF_OWNER):
+    for owner_id, title, chosen in whole.order_by().values_list("owner_id", "title", CHOSEN):
         row = Notification(owner_id=owner_id, kind=state, job_id=job_id, attempt=attempt, title=title)
         _tell(row, channels(state, chosen))
 
@@ -166,7 +166,7 @@ def _on_wait(job_id: UUID, waits_for: str, **kwargs: Any) -> None:
     """Write what a job, or a member of a workflow, waits for somebody to do."""
     kind = Notification.Kind.WAITING
     owned = Job.objects.filter(pk=job_id, owner__isnull=False)
-    for owner_id, title, *chosen in owned.order_by().values_list("owner_id", "title", *OF_OWNER):
+    for owner_id, title, chosen in owned.order_by().values_list("owner_id", "title", CHOSEN):
         text = f"{title}: {waits_for}"[:LONGEST_TITLE]
         # Without an attempt: the same one may yet be told of as having ended.
         row = Notification(owner_id=owner_id, kind=kind, job_id=job_id, title=text)
@@ -175,8 +175,8 @@ def _on_wait(job_id: UUID, waits_for: str, **kwargs: Any) -> None:
 
 def _chosen(owner_id: Any) -> set[str]:
     """By which channels a user wants messages."""
-    held = Preferences.objects.filter(pk=owner_id).values_list(*CHOSEN).first()
-    return channels(Notification.Kind.MESSAGE, held or (None, None, None))
+    held = Preferences.objects.filter(pk=owner_id).values_list("chosen", flat=True).first()
+    return channels(Notification.Kind.MESSAGE, held)
 
 
 def _tell(row: Notification, ways: set[str]) -> Notification:

@@ -17,6 +17,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from status import deliveries
 from status.models import Delivery, Job, Notification, Preferences
+from status.models.preferences import all_on_the_page
 from status.notifications import notify
 from status.sources import delivering, sweep
 from status.states import State
@@ -25,6 +26,7 @@ from tests.receivers import drip, hang, mail_server, receiver, redirect_to
 pytestmark = pytest.mark.django_db
 
 SITE = "https://jobs.example.org"
+ON_PAGE = all_on_the_page()
 HERE = {"SITE_URL": SITE, "WEBHOOK_HTTP": True, "WEBHOOK_PRIVATE": True, "DELIVERY_TIMEOUT_SECONDS": 5.0}
 
 
@@ -57,6 +59,10 @@ def here(settings):
     return settings
 
 
+def choose(user, **chosen):
+    return Preferences.objects.create(user=user, chosen=ON_PAGE | chosen, language="en")
+
+
 @pytest.fixture
 def by_mail(alice, here, settings):
     """Alice is told of all by e-mail, which goes to `server`."""
@@ -65,11 +71,11 @@ def by_mail(alice, here, settings):
     settings.EMAIL_HOST_USER = ""
     alice.email = "alice@example.org"
     alice.save()
-    return Preferences.objects.create(user=alice, email=Notification.Kind.values, language="en")
+    return choose(alice, email=Notification.Kind.values)
 
 
-def to_hook(user, url, **fields):
-    held = Preferences(user=user, webhook=Notification.Kind.values, webhook_url=url, **fields)
+def to_hook(user, url):
+    held = Preferences(user=user, chosen=ON_PAGE | {"webhook": Notification.Kind.values}, webhook_url=url)
     secret = held.renew_secret()
     held.save()
     return secret
@@ -427,7 +433,7 @@ def test_pauses_grow_fourfold_and_are_spread(settings):
 
 
 def test_each_kind_goes_where_it_was_chosen_to(alice, here, broker, capture):
-    Preferences.objects.create(user=alice, page=["failed"], email=["failed"], webhook=["succeeded"])
+    choose(alice, page=["failed"], email=["failed"], webhook=["succeeded"])
     for state in (State.SUCCEEDED, State.FAILED, State.CANCELLED):
         job = Job.objects.create(task="t", title=state, owner=alice)
         with capture(execute=True):
@@ -445,14 +451,14 @@ def test_each_kind_goes_where_it_was_chosen_to(alice, here, broker, capture):
 
 def test_a_channel_that_the_site_no_longer_offers_is_not_used(alice, settings):
     settings.STATUS = {"TELL_BY": ["webhook"]}
-    Preferences.objects.create(user=alice, email=["message"], webhook=["message"])
+    choose(alice, email=["message"], webhook=["message"])
     notify(alice, "Report ready")
     assert Delivery.objects.get().channel == "webhook"
 
 
 def test_who_has_chosen_nothing_costs_no_query_more(alice, bob, here, django_assert_num_queries):
     """A savepoint in this test, the row, its owner with what they chose, the notification."""
-    Preferences.objects.create(user=bob, webhook=["succeeded"])
+    choose(bob, webhook=["succeeded"])
     for owner, count in [(alice, 5), (bob, 7)]:
         job = Job.objects.create(task="t", title="T", owner=owner)
         with django_assert_num_queries(count):

@@ -43,12 +43,8 @@ def test_what_was_chosen_is_kept(signed_in, alice):
     response = signed_in.post(PAGE, {"page": ["failed"], "email": ["failed", "waiting"]}, follow=True)
     assert "Saved." in response.content.decode()
     held = Preferences.objects.get(user=alice)
-    assert (held.page, held.email, held.webhook, held.language) == (
-        ["failed"],
-        ["failed", "waiting"],
-        [],
-        "en",
-    )
+    assert held.chosen == {"page": ["failed"], "email": ["failed", "waiting"], "webhook": []}
+    assert held.language == "en"
     html = signed_in.get(PAGE).content.decode()
     assert re.findall(r'name="email" value="(\w+)"[^>]*? checked', html) == ["failed", "waiting"]
 
@@ -100,7 +96,7 @@ def test_without_an_address_e_mail_cannot_be_chosen(signed_in, alice):
     assert "There is no e-mail address in your account." in html
     assert len(re.findall(r'name="email"[^>]* disabled', html)) == 5
     signed_in.post(PAGE, {"page": ["failed"], "email": ["failed"]})
-    assert Preferences.objects.get().email == []
+    assert Preferences.objects.get().chosen["email"] == []
 
 
 def test_what_the_site_does_not_offer_is_not_on_the_page(signed_in, settings):
@@ -110,7 +106,7 @@ def test_what_the_site_does_not_offer_is_not_on_the_page(signed_in, settings):
     assert "webhook" not in html
     signed_in.post(PAGE, {"page": [], "webhook": ["failed"], "webhook_url": "https://hooks.example.org/"})
     held = Preferences.objects.get()
-    assert (held.page, held.webhook, held.webhook_url) == ([], [], "")
+    assert (held.chosen, held.webhook_url) == ({"page": [], "email": [], "webhook": []}, "")
 
 
 def test_a_test_goes_out_and_is_read_in_the_inbox(signed_in, alice):
@@ -164,7 +160,7 @@ def test_the_page_is_for_who_is_logged_in(client):
 
 
 def test_the_page_takes_few_queries(signed_in, alice, django_assert_max_num_queries):
-    Preferences.objects.create(user=alice, email=["failed"], webhook_url="https://hooks.example.org/")
+    Preferences.objects.create(user=alice, webhook_url="https://hooks.example.org/")
     signed_in.get(PAGE)
     with django_assert_max_num_queries(6):
         signed_in.get(PAGE)

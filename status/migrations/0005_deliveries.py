@@ -20,9 +20,7 @@ class Migration(migrations.Migration):
             name='Preferences',
             fields=[
                 ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='status_preferences', serialize=False, to=settings.AUTH_USER_MODEL)),
-                ('page', models.JSONField(default=status.models.preferences.every_kind, verbose_name='on the page')),
-                ('email', models.JSONField(blank=True, default=list, verbose_name='by e-mail')),
-                ('webhook', models.JSONField(blank=True, default=list, verbose_name='by webhook')),
+                ('chosen', models.JSONField(default=status.models.preferences.all_on_the_page, verbose_name='kinds by channel')),
                 ('language', models.CharField(blank=True, default='', max_length=35, verbose_name='language')),
                 ('webhook_url', models.CharField(blank=True, default='', max_length=500, verbose_name='address of the webhook')),
                 ('webhook_nonce', models.CharField(blank=True, default='', editable=False, max_length=32)),

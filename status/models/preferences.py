@@ -1,7 +1,6 @@
 """How each user wants to be told, and where their webhook goes."""
 
 import base64
-from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -14,13 +13,12 @@ from status import conf
 from status.models.notification import Notification
 
 SECRET_PREFIX = "whsec_"  # noqa: S105
-CHOSEN = ("page", "email", "webhook")
-"""The columns that say which kinds are told in which way; each is also the name of its channel."""
+CHANNELS = ("page", "email", "webhook")
 
 
-def every_kind() -> list[str]:
-    """All kinds of notifications."""
-    return list(Notification.Kind.values)
+def all_on_the_page() -> dict[str, list[str]]:
+    """What holds for who has chosen nothing: for each channel, the kinds that are told by it."""
+    return {name: list(Notification.Kind.values) if name == "page" else [] for name in CHANNELS}
 
 
 class Preferences(models.Model):
@@ -29,9 +27,8 @@ class Preferences(models.Model):
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="status_preferences"
     )
-    page = models.JSONField(_("on the page"), default=every_kind)
-    email = models.JSONField(_("by e-mail"), default=list, blank=True)
-    webhook = models.JSONField(_("by webhook"), default=list, blank=True)
+    # One column: it is read whenever a job ends.
+    chosen = models.JSONField(_("kinds by channel"), default=all_on_the_page)
     language = models.CharField(_("language"), max_length=35, blank=True, default="")
     webhook_url = models.CharField(_("address of the webhook"), max_length=500, blank=True, default="")
     webhook_nonce = models.CharField(max_length=32, blank=True, default="", editable=False)
@@ -59,22 +56,21 @@ class Preferences(models.Model):
         return [salted_hmac(salt, value, secret=key, algorithm="sha256").digest() for key in keys]
 
 
-def channels(kind: str, chosen: Iterable[Any]) -> set[str]:
+def channels(kind: str, chosen: dict[str, list[str]] | None) -> set[str]:
     """The channels by which a notification of this kind goes out.
 
     Args:
         kind: one of `Notification.Kind`.
-        chosen: the columns `CHOSEN` of a user's preferences; all None for who has none.
+        chosen: that column of the user's preferences; None for who has none.
 
     Example:
-        >>> channels("failed", [None, None, None])
+        >>> channels("failed", None)
         {'page'}
     """
-    lists = dict(zip(CHOSEN, chosen, strict=True))
-    if lists["page"] is None:
+    if chosen is None:
         return {"page"}
     offered = {"page", *conf.current().tell_by}
-    return {name for name, kinds in lists.items() if kind in kinds and name in offered}
+    return {name for name, kinds in chosen.items() if kind in kinds and name in offered}
 
 
 def language_of(user: Any) -> str:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 from status import conf, webhooks
 from status.mail import address_of
 from status.models import Delivery, Notification, Preferences
-from status.models.preferences import CHOSEN
+from status.models.preferences import CHANNELS as NAMES
 from status.notifications import send_test
 
 KINDS = {
@@ -40,8 +40,8 @@ class PreferencesForm(forms.Form):
     )
 
     def __init__(self, data: Any, *, held: Preferences) -> None:
-        super().__init__(data, initial={name: getattr(held, name) for name in (*CHOSEN, "webhook_url")})
-        self.channels = ["page", *(name for name in CHOSEN[1:] if name in conf.current().tell_by)]
+        super().__init__(data, initial={**held.chosen, "webhook_url": held.webhook_url})
+        self.channels = [name for name in NAMES if name == "page" or name in conf.current().tell_by]
         for name in self.channels:
             boxes = forms.CheckboxSelectMultiple()
             field = forms.MultipleChoiceField(
@@ -76,8 +76,8 @@ class PreferencesForm(forms.Form):
 
     def save(self, held: Preferences) -> str:
         """Write what was chosen; returns the webhook's secret if there is a new one, to be shown once."""
-        for name, value in self.cleaned_data.items():
-            setattr(held, name, value)
+        held.chosen = {**held.chosen, **{name: self.cleaned_data[name] for name in self.channels}}
+        held.webhook_url = self.cleaned_data.get("webhook_url", held.webhook_url)
         held.language = get_language() or ""
         secret = held.renew_secret() if held.webhook_url and not held.webhook_nonce else ""
         held.save()

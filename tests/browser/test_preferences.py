@@ -30,8 +30,8 @@ def test_chooses_how_to_be_told_and_sees_it_saved(visit, alice, javascript):
     expect(choice(page, "A job of yours failed", "E-mail")).to_be_checked()
     expect(choice(page, "A job of yours waits for someone", "E-mail")).not_to_be_checked()
     held = Preferences.objects.get(user=alice)
-    assert held.email == ["failed"]
-    assert "succeeded" not in held.page
+    assert held.chosen["email"] == ["failed"]
+    assert "succeeded" not in held.chosen["page"]
 
 
 def test_sets_a_webhook_up_sees_its_secret_once_and_how_a_test_went(visit, alice):

@@ -34,7 +34,7 @@ def impatient(tmp_path_factory, django_db_setup):
 
 
 def test_a_worker_posts_how_a_job_ended_again_until_it_is_taken(impatient, alice):
-    held = Preferences(user=alice, webhook=["succeeded"], email=["succeeded"])
+    held = Preferences(user=alice, chosen={"page": [], "webhook": ["succeeded"], "email": ["succeeded"]})
     secret = held.renew_secret()
     with receiver(500, 503) as server:
         held.webhook_url = server.url
