@@ -13,10 +13,11 @@ class StatusConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
-        from status import checks, logout, notifications, outbox, tracing
+        from status import checks, languages, logout, notifications, outbox, tracing
         from status.sources import bodies, lifecycle, missed, pools, prune, remote, stopping, sweep
 
         checks.connect()
+        languages.connect()
         logout.connect()
         notifications.connect()
         outbox.connect()

@@ -115,6 +115,18 @@ class Conf:
     metrics_token: str = ""
     """Whoever sends this as a bearer token may read /metrics; empty: only staff may."""
 
+    secret_names: tuple[str, ...] = (
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "api_key",
+        "apikey",
+        "credential",
+    )
+    """Arguments with one of these in their name are masked on the job's page, in capitals or not."""
+
     page_size: int = 25
     """Jobs on one page of the list."""
 
@@ -137,7 +149,7 @@ def current() -> Conf:
     given = getattr(settings, "STATUS", {})
     pairs = given.items() if isinstance(given, dict) else ()
     values: dict[str, Any] = {name.lower(): value for name, value in pairs if name in known_names()}
-    for name in ("loggers", "public_topics", "tell_by", "track"):
+    for name in ("loggers", "public_topics", "secret_names", "tell_by", "track"):
         if name in values:
             values[name] = tuple(values[name])
     return Conf(**values)

@@ -193,7 +193,7 @@ def swap_toast(slot: int, inner: str) -> str:
 
     The places are few and fixed, so that a page which stays open for days holds no more of them.
     """
-    return mark_safe(f'<li id="toast-{slot}" hx-swap-oob="innerHTML">{inner}</li>')  # noqa: S308
+    return mark_safe(f'<div id="toast-{slot}" hx-swap-oob="innerHTML">{inner}</div>')  # noqa: S308
 
 
 def cell(key: str, inner: str, tag: str, attributes: dict[str, Any]) -> str:

@@ -3,10 +3,12 @@
 from django.urls import path
 
 from status.views import (
+    appearance,
     attachments,
     cancellations,
     frames,
     jobs,
+    log_lines,
     members,
     notifications,
     preferences,
@@ -24,6 +26,7 @@ urlpatterns = [
     path("new/<slug:name>/", starts.new, name="start"),
     path("tokens/", tokens.index, name="tokens"),
     path("tokens/<uuid:token_id>/revocation/", tokens.revoke, name="revocation"),
+    path("appearance/", appearance.create, name="appearance"),
     path("frame/", frames.detail, name="frame"),
     path("notifications/", notifications.index, name="notifications"),
     path("notifications/read/", notifications.read_all, name="notifications-read"),
@@ -39,5 +42,6 @@ urlpatterns = [
     path("<uuid:job_id>/seen/", notifications.seen, name="seen"),
     path("<uuid:job_id>/stop/", stops.create, name="stop"),
     path("<uuid:job_id>/log/", jobs.log, name="log"),
+    path("<uuid:job_id>/lines/", log_lines.index, name="log-lines"),
     path("<uuid:job_id>/files/<uuid:attachment_id>/", attachments.detail, name="attachment"),
 ]

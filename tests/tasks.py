@@ -9,6 +9,7 @@ from celery import chain, shared_task
 from celery.exceptions import Ignore, Reject
 from celery.utils.log import get_task_logger
 from django.db import transaction
+from django.utils import translation
 
 from demo.renders import Passing, ask, stop_render
 from status.notifications import notify
@@ -25,6 +26,16 @@ def wait_for_file(path, seconds=60.0):
         if time.monotonic() > deadline:
             raise TimeoutError(path)
         time.sleep(0.01)
+
+
+@shared_task(bind=True)
+def language(self, passes_on=False):
+    """The language that is active; a job of its own is sent by `passes_on`, and another attempt follows the first."""
+    if passes_on:
+        language.delay()
+        if not self.request.retries:
+            raise self.retry(countdown=0)
+    return translation.get_language()
 
 
 @shared_task

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -54,6 +55,8 @@ class Terminal:
     def __init__(self, *words: object, **more: str) -> None:
         self.child, self.fd = pty.fork()
         if self.child == 0:
+            # A shell has the jobs of its background ignore Ctrl-C, and the tests may be one.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(PROJECT)
             os.execve(sys.executable, arguments(*words), surroundings(**more))
         self.raw = ""

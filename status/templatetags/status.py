@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from status import access, conf, rendering
+from status.appearance import Appearance, chosen
 from status.events import Step
 from status.models import Job
 from status.notifications import count_unread
@@ -25,6 +26,7 @@ from status.regions import Kind, Region, Subject, View, region_id
 from status.rendering import Shown
 from status.routing import PAGE_PATH
 from status.states import State
+from status.timeline import Moment, timeline
 
 register = template.Library()
 
@@ -147,7 +149,7 @@ def live_socket(context: template.Context) -> str:
 def live_bell(context: template.Context) -> str:
     """The link to the inbox with the number of what is unread, and the place for toasts; before `{% live_socket %}`.
 
-    Emits `<a href="…"><span id="live-bell">…</span></a><ol id="toasts" role="status">…</ol>` for who is logged in,
+    Emits `<a href="…"><span id="live-bell">…</span></a><div id="toasts" role="status">…</div>` for who is logged in,
     else nothing.
     """
     request = _request(context)
@@ -271,12 +273,33 @@ def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
     )
 
 
+@register.simple_tag(takes_context=True)
+def appearance(context: template.Context) -> Appearance:
+    """What the reader chose: light, dark, or as the system; that without a request in the context."""
+    request = context.get("request")
+    return chosen(request.COOKIES if request is not None else {})
+
+
 @register.filter
 def new_jobs(count: int) -> str:
     """ "3 new jobs"; "100+ new jobs" from a hundred on."""
     if count >= rendering.MOST_COUNTED:
         return _("%d+ new jobs") % rendering.MOST_COUNTED
     return ngettext("%d new job", "%d new jobs", count) % count
+
+
+@register.filter(name="timeline")
+def timeline_of(job: Job) -> list[Moment]:
+    """The moments of a job, oldest first."""
+    return timeline(job)
+
+
+@register.filter
+def standing(job: Job) -> str:
+    """How a job stands, for the head of a page: its percents while it runs, "Failed" after that."""
+    if job.state == State.RUNNING and job.percent is not None:
+        return _("%d%%") % job.percent
+    return str(job.get_state_display())
 
 
 @register.filter

@@ -10,9 +10,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from status import access, conf, registry
+from status.arguments import arguments_of
 from status.models import Job, Notification
 from status.notifications import mark_read
 from status.regions import Subject
+from status.runs import runs_like
 
 
 def visible_job(request: HttpRequest, job_id: UUID) -> Job:
@@ -53,6 +55,8 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "may_stop": access.may_stop(request.user, job),
         "startable": _startable(request, job),
         "may_see_traceback": access.may_see_traceback(request.user),
+        "runs": runs_like(job, request.user),
+        "arguments": arguments_of(job),
     }
     return render(request, "status/job.html", context)
 
