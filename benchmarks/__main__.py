@@ -13,7 +13,19 @@ from benchmarks.figures import Figure, table
 from benchmarks.stack import Stack
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SCRIPTS = ("capacity", "crowds", "steady", "burst", "many", "track", "work", "sockets", "pages", "scaling")
+SCRIPTS = (
+    "capacity",
+    "crowds",
+    "steady",
+    "burst",
+    "many",
+    "track",
+    "work",
+    "workers",
+    "sockets",
+    "pages",
+    "scaling",
+)
 PACKAGES = (
     *("django", "channels", "channels-redis", "celery", "redis", "daphne", "uvicorn", "twisted", "autobahn"),
     *("uvloop", "picows", "django-htmx", "tqdm", "rich", "celery-progress"),
@@ -21,9 +33,10 @@ PACKAGES = (
 
 NOT_MEASURED = """## Not measured
 
-- Dashboard topics: there are none yet.
+- Dashboard topics: a running job sends nothing to lists. They hear of new jobs, at most ten times a second a list, and
+  a page of a list hears of the jobs it shows.
 - django-liveops 0.4.1: it has a consumer for each connection, as the tutorial has, and an operation model of its own.
-- More than one worker, and web processes on more cores than two.
+- Workers and web processes on more cores than two.
 """
 
 

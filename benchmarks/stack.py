@@ -127,9 +127,13 @@ class Stack:
             process.stop()
 
     def queue(
-        self, name: str, environment: dict[str, str] | None = None, settings: dict[str, Any] | None = None
+        self,
+        name: str,
+        environment: dict[str, str] | None = None,
+        settings: dict[str, Any] | None = None,
+        workers: int = 1,
     ) -> str:
-        """The queue of that name, and a prefork worker with one process for it, started the first time.
+        """The queue of that name, and prefork workers with one process each for it, started the first time.
 
         `settings` are keys of `STATUS`.
         """
@@ -137,17 +141,18 @@ class Stack:
 
         if name in self.workers:
             return name
-        process = start_worker(
-            self.folder / f"{name}.log",
-            *("-I", "tests.tasks,benchmarks.tasks", "-c", "1"),
-            queues=name,
-            name=name,
-            DJANGO_SETTINGS_MODULE="benchmarks.settings",
-            BENCH_STATUS=json.dumps(settings or {}),
-            **(environment or {}),
-        )
-        self._resources.callback(process.stop)
-        self.workers[name] = psutil.Process(process.child.pid)
+        for number in range(workers):
+            process = start_worker(
+                self.folder / f"{name}-{number}.log",
+                *("-I", "tests.tasks,benchmarks.tasks", "-c", "1"),
+                queues=name,
+                name=f"{name}-{number}",
+                DJANGO_SETTINGS_MODULE="benchmarks.settings",
+                BENCH_STATUS=json.dumps(settings or {}),
+                **(environment or {}),
+            )
+            self._resources.callback(process.stop)
+            self.workers.setdefault(name, psutil.Process(process.child.pid))
         return name
 
     def shipped(self) -> str:

@@ -73,6 +73,12 @@ def nothing() -> None:
 
 
 @shared_task(ignore_result=True)
+def nap(seconds: float) -> None:
+    """The short task that waits for something."""
+    time.sleep(seconds)
+
+
+@shared_task(ignore_result=True)
 def hold(gate: str) -> None:
     """Keeps the worker until the file is there."""
     wait_for_file(gate)

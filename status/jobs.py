@@ -4,13 +4,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from celery.canvas import Signature
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, router, transaction
 from django.utils import timezone
 
 from status import canvas, channel, conf, outbox, workflow
 from status.call_off import call_off
 from status.events import ListEvent
 from status.models import Job
+from status.models.statements import insert
 from status.reporter import reporter
 from status.states import Failure, State
 
@@ -54,12 +55,14 @@ def start(
     Raises:
         TypeError: `signature` is no signature, a task does not take the arguments, or one of them cannot be written
             as JSON.
-        ValueError: the canvas has no task in it.
+        ValueError: the canvas has no task in it, or `owner` is not saved.
 
     Example:
         >>> job = start(import_orders.s(path), owner=request.user, title="Orders of May", key="import:42")
     """
     tree = canvas.read(signature)
+    if owner is not None and owner.pk is None:
+        raise ValueError("The owner of a job must be saved before the job is started.")
     job = Job(
         id=job_id or uuid4(),
         title=(title or tree.title)[:255],
@@ -70,10 +73,10 @@ def start(
         params=params or {},
     )
     members = canvas.plan(job, tree)
+    database = router.db_for_write(Job)
     try:
-        with transaction.atomic():
-            job.save(force_insert=True)
-            Job.objects.bulk_create(members, batch_size=500)
+        with transaction.atomic(using=database):
+            insert([job, *members], database)
     except IntegrityError:
         holder = Job.objects.live().filter(key=key).first() if key else None
         if holder is None:
@@ -82,11 +85,11 @@ def start(
     news = [ListEvent(scope=scope) for scope in channel.scopes(job.owner_id)]
     due = [row for row in [job, *members] if not row.canvas and not row.held]
 
-    def announce_and_send() -> None:
-        channel.publish(*news)
+    def send_and_announce() -> None:
         outbox.dispatch(due)
+        channel.publish(*news)
 
-    transaction.on_commit(announce_and_send)
+    transaction.on_commit(send_and_announce, using=database)
     return job
 
 

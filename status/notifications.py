@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import Count
 from django.urls import reverse
 from django.utils import timezone
@@ -19,16 +19,16 @@ from django.utils.translation import gettext as _
 
 from status import channel, deliveries
 from status.events import InboxEvent
-from status.models import Delivery, Job, Notification, Preferences
+from status.models import Delivery, Notification, Preferences
 from status.models.notification import NotificationQuerySet, is_safe_address
 from status.models.preferences import channels
 from status.models.queries import job_ended, job_waits
+from status.models.statements import insert
 
 LONGEST_TITLE = 255
 LONGEST_URL = 500
 TEST_SECONDS = 5.0
 """Tests come no closer together."""
-CHOSEN = "owner__status_preferences__chosen"
 MOST_FRESH = 500
 """So many new notifications are looked at for toasts at once, of all who are asked for."""
 
@@ -154,23 +154,38 @@ def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]
     return {user: Inbox(count=numbers.get(user, 0), fresh=tuple(fresh[user])) for user in users}
 
 
-def _on_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:
+def _on_end(
+    job_id: UUID,
+    attempt: int,
+    state: str,
+    owner_id: Any,
+    parent_id: UUID | None,
+    title: str,
+    chosen: dict[str, list[str]] | None,
+    **kwargs: Any,
+) -> None:
     """Write that a job has ended, for its owner; a member of a workflow is told of with the whole."""
-    whole = Job.objects.filter(pk=job_id, parent=None, owner__isnull=False)
-    for owner_id, title, chosen in whole.order_by().values_list("owner_id", "title", CHOSEN):
-        row = Notification(owner_id=owner_id, kind=state, job_id=job_id, attempt=attempt, title=title)
-        _tell(row, channels(state, chosen))
+    if owner_id is None or parent_id is not None:
+        return
+    row = Notification(owner_id=owner_id, kind=state, job_id=job_id, attempt=attempt, title=title)
+    _tell(row, channels(state, chosen))
 
 
-def _on_wait(job_id: UUID, waits_for: str, **kwargs: Any) -> None:
+def _on_wait(
+    job_id: UUID,
+    waits_for: str,
+    owner_id: Any,
+    title: str,
+    chosen: dict[str, list[str]] | None,
+    **kwargs: Any,
+) -> None:
     """Write what a job, or a member of a workflow, waits for somebody to do."""
-    kind = Notification.Kind.WAITING
-    owned = Job.objects.filter(pk=job_id, owner__isnull=False)
-    for owner_id, title, chosen in owned.order_by().values_list("owner_id", "title", CHOSEN):
-        text = f"{title}: {waits_for}"[:LONGEST_TITLE]
-        # Without an attempt: the same one may yet be told of as having ended.
-        row = Notification(owner_id=owner_id, kind=kind, job_id=job_id, title=text)
-        _tell(row, channels(kind, chosen))
+    if owner_id is None:
+        return
+    # Without an attempt: the same one may yet be told of as having ended.
+    kind, text = Notification.Kind.WAITING, f"{title}: {waits_for}"[:LONGEST_TITLE]
+    row = Notification(owner_id=owner_id, kind=kind, job_id=job_id, title=text)
+    _tell(row, channels(kind, chosen))
 
 
 def _chosen(owner_id: Any) -> set[str]:
@@ -184,7 +199,10 @@ def _tell(row: Notification, ways: set[str]) -> Notification:
     if "page" not in ways:
         row.read_at = row.created_at
     with transaction.atomic(savepoint=False):
-        Notification.objects.bulk_create([row], ignore_conflicts=row.attempt is not None)
+        if row.attempt is not None:
+            insert([row], router.db_for_write(Notification), ignore_conflicts=True)
+        else:
+            row.save(force_insert=True)
         if ways - {"page"}:
             if row.pk is None:
                 row = Notification.objects.get(job=row.job_id, attempt=row.attempt)

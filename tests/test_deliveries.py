@@ -457,9 +457,9 @@ def test_a_channel_that_the_site_no_longer_offers_is_not_used(alice, settings):
 
 
 def test_who_has_chosen_nothing_costs_no_query_more(alice, bob, here, django_assert_num_queries):
-    """A savepoint in this test, the row, its owner with what they chose, the notification."""
+    """A savepoint in this test, the row with what its owner chose, the notification."""
     choose(bob, webhook=["succeeded"])
-    for owner, count in [(alice, 5), (bob, 7)]:
+    for owner, count in [(alice, 4), (bob, 6)]:
         job = Job.objects.create(task="t", title="T", owner=owner)
         with django_assert_num_queries(count):
             Job.objects.advance(job.pk, State.SUCCEEDED, attempt=1)

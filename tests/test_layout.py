@@ -23,6 +23,7 @@ ORDER = [
     "status.events",
     "status.forms",
     "status.registry",
+    "status.models.statements",
     "status.models.queries",
     "status.models.job",
     "status.models.notification",

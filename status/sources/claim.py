@@ -23,6 +23,9 @@ from status.states import State
 
 logger = logging.getLogger(__name__)
 
+SENT_BY_NOW = Coalesce("sent_at", Now())
+"""Whoever sent the message may not have noted that yet."""
+
 
 def attempt_of(request: Any) -> int | None:
     """The attempt that a message asks for; None when the run is no job."""
@@ -109,9 +112,15 @@ def claim(live: LiveJob, task: Any) -> None:
 
 
 def _begin(live: LiveJob, columns: dict[str, Any]) -> bool:
-    # Whoever sent it may not have noted that yet.
-    columns = {"only_from": [State.QUEUED], "sent_at": Coalesce("sent_at", Now()), **columns}
-    return Job.objects.advance(live.id, State.RUNNING, attempt=live.attempt, seq=1, **columns)
+    return Job.objects.advance(
+        live.id,
+        State.RUNNING,
+        attempt=live.attempt,
+        seq=1,
+        only_from=[State.QUEUED],
+        sent_at=SENT_BY_NOW,
+        **columns,
+    )
 
 
 def _may_follow(held: Job, attempt: int) -> bool:

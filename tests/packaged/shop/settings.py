@@ -60,3 +60,5 @@ DATABASES["default"]["OPTIONS"] = {
 }
 
 STATUS = {"SITE_URL": "https://shop.example.org"}
+CELERY_DB_REUSE_MAX = 1000
+DATABASES["default"]["CONN_MAX_AGE"] = 600
