@@ -91,6 +91,27 @@ class Conf:
     socket_watches: int = 100
     """A program may watch so many jobs over one socket."""
 
+    site_url: str = ""
+    """Where people reach this site (`https://jobs.example.org`): links in e-mails and webhooks begin with it."""
+
+    tell_by: tuple[str, ...] = field(default=("email", "webhook"))
+    """Ways, besides the page, by which people may choose to be told; e-mail needs `SITE_URL`."""
+
+    delivery_tries: int = 8
+    """An e-mail or a webhook that cannot be delivered is given up after so many tries."""
+
+    delivery_retry_seconds: float = 10.0
+    """The second try comes about so long after the first; each further pause is four times as long."""
+
+    delivery_timeout_seconds: float = 10.0
+    """The receiver of a webhook, or the mail server, has so long to answer."""
+
+    webhook_http: bool = False
+    """Webhooks may go to `http://` too, where everybody between can read them."""
+
+    webhook_private: bool = False
+    """Webhooks may go to loopback and private addresses too, so to what only this machine's network can reach."""
+
     metrics_token: str = ""
     """Whoever sends this as a bearer token may read /metrics; empty: only staff may."""
 
@@ -128,7 +149,7 @@ def current() -> Conf:
     given = getattr(settings, "STATUS", {})
     pairs = given.items() if isinstance(given, dict) else ()
     values: dict[str, Any] = {name.lower(): value for name, value in pairs if name in known_names()}
-    for name in ("loggers", "public_topics", "secret_names", "track"):
+    for name in ("loggers", "public_topics", "secret_names", "tell_by", "track"):
         if name in values:
             values[name] = tuple(values[name])
     return Conf(**values)

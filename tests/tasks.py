@@ -238,6 +238,14 @@ def count_polls(self, path, times, poll=1, after=0.1):
         raise poll_again(self, after=after, kwargs={"poll": poll + 1})
 
 
+@shared_task(bind=True)
+def wait_for_approval(self, path):
+    """Polls until the test lays the file there."""
+    if not Path(path).exists():
+        raise poll_again(self, after=0.1, waits_for="approve the draft")
+    return "approved"
+
+
 @shared_task
 def counts_to(folder, numbers, total):
     """Counts to each of these numbers when the test lays a file of that name in the folder, then to the end."""

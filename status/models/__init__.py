@@ -1,9 +1,22 @@
 """The rows."""
 
+from status.models.delivery import Delivery
 from status.models.job import Job
 from status.models.notification import Notification
 from status.models.parts import Attachment, LogLine, Topic, attachment_path
+from status.models.preferences import Preferences
 from status.models.queries import FRESH
 from status.models.tokens import Token
 
-__all__ = ["FRESH", "Attachment", "Job", "LogLine", "Notification", "Token", "Topic", "attachment_path"]
+__all__ = [
+    "FRESH",
+    "Attachment",
+    "Delivery",
+    "Job",
+    "LogLine",
+    "Notification",
+    "Preferences",
+    "Token",
+    "Topic",
+    "attachment_path",
+]

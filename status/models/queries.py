@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import models, transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 from django.dispatch import Signal
 from django.utils import timezone
 
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from status.models.job import Job  # Named in quotes below.
 
 TOLD = ("owner_id", "parent_id", "title")
+CHOSEN = "owner__status_preferences__chosen"
 job_ended = Signal()
-"""Sent by `advance`, within the transaction that ends a job, with `job_id`, `attempt`, `state` and these columns.
+"""Sent by `advance`, within the transaction that ends a job, with `job_id`, `attempt`, `state`, these columns, and as
+`chosen` how its owner wants to be told.
 
 They come with the UPDATE, so that nobody has to ask for them."""
 
 NEXT_SEQ = F("seq") + 1
+
+job_waits = Signal()
+"""Sent as `job_ended`, and with `waits_for`, within the transaction that begins a wait for somebody."""
 
 # An attempt begins with these.
 FRESH: dict[str, Any] = {
@@ -102,7 +107,11 @@ class _Move:
                 newer |= Q(attempt=attempt, state=self.state, seq__lt=slot("seq"))
         due = rows.filter(newer, pk=slot("pk"), state__in=sorted(self.leaves))
         values = {name: slot(name) if value is None else value for name, value in self.columns}
-        return update(due, values, TOLD if self.returns else ())
+        if not self.returns:
+            return update(due, values)
+        preferences = rows.model._meta.apps.get_model("status", "Preferences")
+        chosen = preferences._base_manager.filter(user=OuterRef("owner")).values("chosen")
+        return update(due, values, TOLD, [Subquery(chosen)])
 
 
 @lru_cache(maxsize=256)
@@ -129,6 +138,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         attempt: int,
         seq: int | None = None,
         only_from: Iterable[str] | None = None,
+        waits_for: str = "",
         **fields: Any,
     ) -> bool:
         """Move a job to `state` and write `fields`, unless the row knows better.
@@ -144,6 +154,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             seq: its sequence number within the attempt; None for a caller who has none (not the worker that
                 runs the attempt): the row's number is raised by one.
             only_from: narrows the states which may be left.
+            waits_for: what somebody is to do before it goes on, if that shall be told now.
             fields: other columns to write in the same statement.
 
         Returns:
@@ -162,21 +173,25 @@ class JobQuerySet(models.QuerySet["Job"]):
             leaves=frozenset(only_from or LIVE),
             is_numbered=seq is not None,
             columns=tuple((name, value if _is_expression(value) else None) for name, value in values.items()),
-            returns=state in TERMINAL and can_return(self.db),
+            returns=(state in TERMINAL or bool(waits_for)) and can_return(self.db),
         )
         statement = move.made(self) if self.query.where else _made_before(move, self.model, self.db)
         values["pk"] = job_id
-        if state not in TERMINAL:
+        if state not in TERMINAL and not waits_for:
             return bool(statement.run(values))
-        # Who is to be told of the end is told by the same transaction, or nothing has ended.
+        # Who is to be told of the end, or of the wait, is told by the same transaction, or there is none.
         with transaction.atomic(using=self.db):
             found = statement.run(values)
             if not found:
                 return False
             if isinstance(found, int):
-                found = list(self.model._base_manager.using(self.db).filter(pk=job_id).values_list(*TOLD))
-            told = dict(zip(TOLD, found[0], strict=True))
-            job_ended.send(self.model, job_id=job_id, attempt=attempt, state=state, **told)
+                row = self.model._base_manager.using(self.db).filter(pk=job_id)
+                found = list(row.values_list(*TOLD, CHOSEN))
+            told = dict(zip((*TOLD, "chosen"), found[0], strict=True))
+            if waits_for:
+                job_waits.send(self.model, job_id=job_id, waits_for=waits_for, **told)
+            else:
+                job_ended.send(self.model, job_id=job_id, attempt=attempt, state=state, **told)
         return True
 
     def reopen(self, *, held: bool) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connections, models, transaction
 from django.db.models.constants import OnConflict
-from django.db.models.expressions import Expression
+from django.db.models.expressions import Expression, Subquery
 from django.db.models.sql import InsertQuery, UpdateQuery
 
 RETURNING = {"sqlite", "postgresql"}
@@ -56,7 +56,9 @@ class Statement:
             if not self.returned:
                 return int(cursor.rowcount)
             rows = cursor.fetchall()
-        return [tuple(f.to_python(v) for f, v in zip(self.returned, row, strict=True)) for row in rows]
+        return [
+            tuple(_read(f, v, connection) for f, v in zip(self.returned, row, strict=True)) for row in rows
+        ]
 
 
 def _prepared(field: Any, value: Any, connection: Any) -> Any:
@@ -64,13 +66,26 @@ def _prepared(field: Any, value: Any, connection: Any) -> Any:
     return None if value is None else field.get_db_prep_save(value, connection)
 
 
-def update(rows: models.QuerySet[Any], values: Mapping[str, Any], returning: Sequence[str] = ()) -> Statement:
+def _read(field: Any, value: Any, connection: Any) -> Any:
+    """What the database gave, as the model has it."""
+    if hasattr(field, "from_db_value"):
+        return field.from_db_value(value, None, connection)
+    return field.to_python(value)
+
+
+def update(
+    rows: models.QuerySet[Any],
+    values: Mapping[str, Any],
+    returning: Sequence[str] = (),
+    also: Sequence[Subquery] = (),
+) -> Statement:
     """The UPDATE of `rows`.
 
     Args:
         rows: which; slots may stand in its conditions.
         values: by column, slots and expressions.
         returning: what it gives back, as attributes (`owner_id`), where `can_return` says that it can.
+        also: what it gives back after these, of other tables.
 
     Example:
         >>> done = update(Job.objects.filter(pk=Slot("pk", pk)), {"state": Slot("state", state)})
@@ -79,12 +94,16 @@ def update(rows: models.QuerySet[Any], values: Mapping[str, Any], returning: Seq
     """
     query: Any = rows.query.chain(UpdateQuery)
     query.add_update_values(values)
-    sql, params = query.get_compiler(rows.db).as_sql()
+    compiler = query.get_compiler(rows.db)
+    sql, params = compiler.as_sql()
     by_name = {field.attname: field for field in rows.model._meta.concrete_fields}
     fields = tuple(by_name[name] for name in returning)
     if fields:
         quote = connections[rows.db].ops.quote_name
-        sql += " RETURNING " + ", ".join(quote(field.column) for field in fields)
+        more = [expression.resolve_expression(query) for expression in also]
+        texts = [quote(field.column) for field in fields] + [compiler.compile(other)[0] for other in more]
+        sql += " RETURNING " + ", ".join(texts)
+        fields += tuple(other.output_field for other in more)
     return Statement(rows.db, sql, tuple(params), fields)
 
 

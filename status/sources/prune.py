@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from status import conf, files
 from status.files import Deleted
-from status.models import Attachment, Job, LogLine, Notification
+from status.models import Attachment, Delivery, Job, LogLine, Notification
+from status.models.notification import NotificationQuerySet
 from status.models.queries import JobQuerySet
 from status.sources.timetable import every
 from status.states import LIVE, TERMINAL, State
@@ -45,6 +46,9 @@ class Pruned:
     jobs: int = 0
     lines: int = 0
     files: Deleted = field(default_factory=Deleted)
+    notifications: int = 0
+    messages: int = 0
+    """Notifications that are of no job."""
     held: int = 0
     """Jobs that stay because rows of other apps refer to them and forbid their deletion."""
 
@@ -53,6 +57,8 @@ class Pruned:
             jobs=self.jobs + other.jobs,
             lines=self.lines + other.lines,
             files=self.files + other.files,
+            notifications=self.notifications + other.notifications,
+            messages=self.messages + other.messages,
             held=self.held + other.held,
         )
 
@@ -115,17 +121,29 @@ def prune_messages(days: float | None) -> int:
     check(days, None)
     if not days:
         return 0
-    before = timezone.now() - timedelta(days=days)
-    old = Notification.objects.filter(job__isnull=True, created_at__lt=before)
-    return old._raw_delete(old.db)
+    with transaction.atomic():
+        return _remove_notifications(_old_messages(days))
+
+
+def _old_messages(days: float | None) -> NotificationQuerySet:
+    messages = Notification.objects.filter(job__isnull=True).order_by()
+    return messages.filter(created_at__lt=timezone.now() - timedelta(days=days)) if days else messages.none()
+
+
+def _remove_notifications(rows: NotificationQuerySet) -> int:
+    """Delete these, and what went out of them, by query; returns how many there were."""
+    deliveries = Delivery.objects.filter(notification__in=rows.values("pk")).order_by()
+    deliveries._raw_delete(deliveries.db)
+    return rows._raw_delete(rows.db)
 
 
 def would_prune(*, days: float | None, keep: int | None) -> Pruned:
-    """What `prune` would delete now; raises as it does."""
+    """What `prune` and `prune_messages` would delete now; raises as they do."""
     check(days, keep)
     limit = _limit(days, keep)
+    messages = _old_messages(days).count()
     if limit is None:
-        return Pruned()
+        return Pruned(messages=messages)
     whole = _expired(limit)
     jobs = Job.objects.filter(Q(pk__in=whole.values("pk")) | Q(root__in=whole.values("pk")))
     kept = Attachment.objects.filter(job__in=jobs)
@@ -133,6 +151,8 @@ def would_prune(*, days: float | None, keep: int | None) -> Pruned:
         jobs=jobs.count(),
         lines=LogLine.objects.filter(job__in=jobs).count(),
         files=Deleted(files=kept.count(), bytes=kept.aggregate(total=Sum("size"))["total"] or 0),
+        notifications=Notification.objects.filter(job__in=jobs).count(),
+        messages=messages,
     )
 
 
@@ -249,6 +269,7 @@ def _remove_rows(pks: list[UUID], limit: Place) -> tuple[Pruned, list[Attachment
     # By query: whoever listens to Django's delete signals would have every line loaded.
     line_count = lines._raw_delete(lines.db)
     attached._raw_delete(attached.db)
+    told = _remove_notifications(Notification.objects.filter(job__in=mine).order_by())
     # By Django, so that rows of other apps which refer to jobs go as these apps say.
     Job.objects.filter(pk__in=mine).only("pk").delete()
-    return Pruned(jobs=len(mine), lines=line_count), attachments
+    return Pruned(jobs=len(mine), lines=line_count, notifications=told), attachments

@@ -1,4 +1,4 @@
-"""What beat does for jobs that nobody looks after any more: lost workers, messages that were never sent."""
+"""What beat does for what nobody looks after any more: lost workers, messages that were never sent."""
 
 import logging
 from datetime import datetime, timedelta
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from status import conf, jobs, outbox, workflow
 from status.broadcast import retain
 from status.models import Job, Topic
+from status.sources import delivering
 from status.sources.timetable import every
 from status.states import State
 
@@ -38,6 +39,7 @@ def sweep() -> None:
     send_unsent()
     send_held_up()
     send_overdue()
+    delivering.send_due()
     quiet = timezone.now() - timedelta(seconds=QUIET_SECONDS)
     cancel_again(quiet)
     workflow.heal(quiet, MOST_HEALED)

@@ -76,6 +76,7 @@ def house(operator) -> dict[str, str]:
         "start": "/jobs/new/profile-csv/",
         "tokens": "/jobs/tokens/",
         "notifications": "/jobs/notifications/",
+        "preferences": "/jobs/notifications/preferences/",
         "status": "/status/",
     }
 
