@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('status', '0004_notifications'),
+        ('status', '0005_token_expiry'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
