@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -30,15 +30,22 @@ class Page:
     """One open page of a user, and what it has been told."""
 
     view: View
-    jobs: frozenset[UUID] = frozenset()
-    """What it shows live itself, and so makes no toasts of."""
     greeted: bool = False
     count: int | None = None
-    told: set[int] = field(default_factory=set)
+    told: frozenset[int] = frozenset()
     """Notifications it needs no toast of any more."""
-    slots: list[int | None] = field(default_factory=lambda: [None] * TOAST_SLOTS)
+    slots: tuple[int | None, ...] = (None,) * TOAST_SLOTS
     """The notification in each place for a toast."""
     turn: int = 0
+
+    @property
+    def jobs(self) -> frozenset[UUID]:
+        """What it shows live itself, and so makes no toasts of."""
+        return frozenset(subject.job_id for subject in self.view.subjects if subject.kind is Kind.JOB)
+
+    def fill(self, slot: int, held: int | None) -> None:
+        """Note which notification is in a place."""
+        self.slots = (*self.slots[:slot], held, *self.slots[slot + 1 :])
 
 
 class People:
@@ -58,8 +65,7 @@ class People:
 
     async def join(self, connection: Connection, view: View) -> None:
         """Someone has opened a page."""
-        jobs = frozenset(subject.job_id for subject in view.subjects if subject.kind is Kind.JOB)
-        self._pages.setdefault(connection.user, {})[connection] = Page(view=view, jobs=jobs)
+        self._pages.setdefault(connection.user, {})[connection] = Page(view=view)
         await self._join_user(connection.user)
 
     async def leave(self, connection: Connection) -> None:
@@ -76,16 +82,17 @@ class People:
         page = self._pages.get(connection.user, {}).get(connection)
         return page is not None and page.view.bell
 
-    async def greeting(self, connection: Connection) -> dict[str, str]:
-        """The bell as it is now, for the first frame of a page."""
-        page = self._pages[connection.user][connection]
-        if not page.view.bell:
-            return {}
-        # What changes from now on is painted after this, and sent after the first frame.
-        page.greeted = True
-        found = await self._in_thread(_paint, {connection.user: [page]}, GREETED_SECONDS)
-        parts: dict[str, str] = found[page]
-        return parts
+    async def greetings(self, connections: Iterable[Connection]) -> dict[Connection, dict[str, str]]:
+        """The bells as they are now, for the first frames of pages; nothing for those that have none."""
+        pages = {connection: self._pages[connection.user][connection] for connection in connections}
+        asked: dict[str, list[Page]] = {}
+        for connection, page in pages.items():
+            if page.view.bell:
+                # What changes from now on is painted after this, and sent after the first frame.
+                page.greeted = True
+                asked.setdefault(connection.user, []).append(page)
+        found = await self._in_thread(_paint, asked, GREETED_SECONDS) if asked else {}
+        return {connection: found.get(page, {}) for connection, page in pages.items()}
 
     def mark(self, users: Iterable[str]) -> None:
         """The notifications of these users have changed, or may have."""
@@ -143,15 +150,16 @@ def _changes(page: Page, inbox: Inbox) -> dict[str, str]:
     if page.count != inbox.count:
         page.count = inbox.count
         parts[BELL_ID] = swap_bell(inbox.count)
-    unread = {row.pk for row in inbox.fresh}
+    unread = frozenset(row.pk for row in inbox.fresh)
     for slot, held in enumerate(page.slots):
         if held is not None and held not in unread:
-            page.slots[slot] = None
+            page.fill(slot, None)
             parts[f"toast-{slot}"] = swap_toast(slot, "")
-    fresh = [row for row in inbox.fresh if row.pk not in page.told and row.job_id not in page.jobs]
+    fresh = [row for row in inbox.fresh if row.pk not in page.told]
+    jobs = page.jobs if fresh else frozenset()
     page.told = unread
     # Of many at once the newest; the bell counts them all.
-    for row in fresh[-TOAST_SLOTS:]:
+    for row in [row for row in fresh if row.job_id not in jobs][-TOAST_SLOTS:]:
         slot = _take_slot(page, row)
         parts[f"toast-{slot}"] = swap_toast(slot, render_toast(row))
     return parts
@@ -160,6 +168,6 @@ def _changes(page: Page, inbox: Inbox) -> dict[str, str]:
 def _take_slot(page: Page, row: Notification) -> int:
     """An empty place, or in turn the one whose toast is the oldest."""
     slot = page.slots.index(None) if None in page.slots else page.turn
-    page.slots[slot] = row.pk
+    page.fill(slot, row.pk)
     page.turn = (slot + 1) % TOAST_SLOTS
     return slot

@@ -1,0 +1,69 @@
+"""Who comes over a socket: the users of sessions, read once for all who come at the same moment."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
+from django.http import HttpRequest, parse_cookie
+from django.utils import timezone
+
+LONGEST_KEY = 40
+"""What the column for keys of sessions holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who opens a socket."""
+
+    user: Any
+    session_key: str | None
+    """None: there is no such session."""
+
+
+class _Session(dict[str, Any]):
+    """What a session holds, to be read only: over a socket no cookie could be changed."""
+
+    def cycle_key(self) -> None:
+        """The next request over HTTP does it."""
+
+    def flush(self) -> None:
+        """The next request over HTTP does it."""
+
+
+def session_key_of(scope: dict[str, Any]) -> str:
+    """The key of the session in the cookies of a socket's scope; empty if there is none."""
+    cookies = next((value for name, value in scope["headers"] if name == b"cookie"), b"")
+    key: str = parse_cookie(cookies.decode("latin-1")).get(settings.SESSION_COOKIE_NAME, "")
+    return key
+
+
+def read_visitors(session_keys: Iterable[str]) -> list[Visitor]:
+    """Who they are, in order: one query for all sessions in the database, and one for each user.
+
+    Args:
+        session_keys: as the cookies have them, empty for none.
+    """
+    session_keys = list(session_keys)
+    sessions = _read_sessions({key for key in session_keys if key})
+    found: dict[str, Visitor] = {}
+    for key in session_keys:
+        if key not in found:
+            request = HttpRequest()
+            request.session = _Session(sessions.get(key, {}))  # type: ignore[assignment]  # Of it get_user needs no more.
+            found[key] = Visitor(get_user(request), key if sessions.get(key) else None)
+    return [found[key] for key in session_keys]
+
+
+def _read_sessions(keys: set[str]) -> dict[str, dict[str, Any]]:
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    if store is not DatabaseSessionStore:
+        return {key: store(key).load() for key in keys}
+    # What cannot be a key is not asked for: it must not fail the query of the others.
+    sound = [key for key in keys if len(key) <= LONGEST_KEY and key.isalnum()]
+    model = DatabaseSessionStore.get_model_class()
+    rows = model.objects.filter(session_key__in=sound, expire_date__gt=timezone.now())
+    return {row.session_key: row.get_decoded() for row in rows}
