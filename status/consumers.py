@@ -3,18 +3,21 @@
 import contextlib
 import hashlib
 import logging
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
 from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 
 from status import access, rendering
 from status.counters import counters
 from status.hub import Connection, get_hub
 from status.regions import View
-from status.visitors import Visitor, session_key_of
+from status.told import told_by_cookie
+from status.visitors import Visitor, cookies_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +63,9 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         counters.sockets += 1
         token = parse_qs(self.scope["query_string"].decode("ascii", "replace")).get("view", [""])[0]
         try:
-            visitor = await self._visitor()
-            await self._attach(access.unsign(token, visitor.user), visitor)
+            cookies = cookies_of(self.scope)
+            visitor = await self._visitor(cookies.get(settings.SESSION_COOKIE_NAME, ""))
+            await self._attach(access.unsign(token, visitor.user), visitor, told_by_cookie(cookies))
         except access.NotLoggedIn:
             await self._refuse(NOT_LOGGED_IN)
         except access.Denied:
@@ -73,10 +77,10 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         # Headers and cookies are of no more use, and a page stays open for hours.
         self.scope = {}
 
-    async def _visitor(self) -> Visitor:
+    async def _visitor(self, session_key: str) -> Visitor:
         """Who it is: whom a middleware around this has found, or else the user of the session."""
         if "user" not in self.scope:
-            return await get_hub().visitor(session_key_of(self.scope))
+            return await get_hub().visitor(session_key)
         session = self.scope.get("session")
         return Visitor(self.scope["user"], session.session_key if session is not None else None)
 
@@ -89,7 +93,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """A page has nothing to say over its socket; what comes is dropped."""
 
-    async def _attach(self, view: View, visitor: Visitor) -> None:
+    async def _attach(self, view: View, visitor: Visitor, polled_until: datetime | None) -> None:
         self._send_message = self.scope.get(SERVER_SEND, self.base_send)
         self.connection = Connection(
             send=self._send_text,
@@ -98,7 +102,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             user=view.user,
             session=session_hash(visitor.session_key),
         )
-        self.view = await get_hub().attach(self.connection, view, visitor.user)
+        self.view = await get_hub().attach(self.connection, view, visitor.user, polled_until)
 
     async def _send_text(self, text: str) -> None:
         await self._send_message({"type": "websocket.send", "text": text})

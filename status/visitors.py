@@ -34,11 +34,11 @@ class _Session(dict[str, Any]):
         """The next request over HTTP does it."""
 
 
-def session_key_of(scope: dict[str, Any]) -> str:
-    """The key of the session in the cookies of a socket's scope; empty if there is none."""
-    cookies = next((value for name, value in scope["headers"] if name == b"cookie"), b"")
-    key: str = parse_cookie(cookies.decode("latin-1")).get(settings.SESSION_COOKIE_NAME, "")
-    return key
+def cookies_of(scope: dict[str, Any]) -> dict[str, str]:
+    """The cookies of a socket's scope."""
+    header = next((value for name, value in scope["headers"] if name == b"cookie"), b"")
+    cookies: dict[str, str] = parse_cookie(header.decode("latin-1"))
+    return cookies
 
 
 def read_visitors(session_keys: Iterable[str]) -> list[Visitor]:

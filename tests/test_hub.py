@@ -666,6 +666,8 @@ async def test_what_is_painted_for_a_newcomer_reaches_those_who_are_there(hub, a
     await hub._accept(at(job, 2, 300))
     await until(lambda: "30" in early.last("progress"))
     await hub._accept(at(job, 3, 600))
+    [live] = hub._lives.values()
+    assert live.dirty
     late = await open_socket(hub, alice, progress(job))
     assert "60" in late.last("progress")
     await until(lambda: "60" in early.text)

@@ -6,7 +6,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from status.visitors import read_visitors, session_key_of
+from status.visitors import cookies_of, read_visitors
 
 pytestmark = pytest.mark.django_db
 
@@ -62,8 +62,8 @@ def test_sessions_are_read_wherever_they_are(alice, settings):
 
 
 @pytest.mark.parametrize(
-    ("headers", "key"),
-    [([(b"cookie", b"a=b; sessionid=abc")], "abc"), ([(b"cookie", b"a=b")], ""), ([(b"host", b"x")], "")],
+    ("headers", "cookies"),
+    [([(b"cookie", b"a=b; sessionid=abc")], {"a": "b", "sessionid": "abc"}), ([(b"host", b"x")], {})],
 )
-def test_the_key_is_in_the_cookies(headers, key):
-    assert session_key_of({"headers": headers}) == key
+def test_cookies_are_read_from_the_scope(headers, cookies):
+    assert cookies_of({"headers": headers}) == cookies

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
@@ -53,8 +54,16 @@ class Hub(Subscription):
 
     # -- connections come and go ---------------------------------------------------------------------------
 
-    async def attach(self, connection: Connection, view: View, user: Any) -> View:
+    async def attach(
+        self, connection: Connection, view: View, user: Any, polled_until: datetime | None = None
+    ) -> View:
         """Show `view` to `connection` from now on: join the groups, read the rows, send one frame.
+
+        Args:
+            connection: the socket.
+            view: what it shows.
+            user: who looks.
+            polled_until: of what is older the page was told before, without a socket; see `status.told`.
 
         Returns:
             The same view; its regions are shared by all who look at them.
@@ -73,7 +82,7 @@ class Hub(Subscription):
         view = replace(view, regions=shared.regions, language=shared.language, timezone=shared.timezone)
         live.connections.add(connection)
         try:
-            await self._people.join(connection, view)
+            await self._people.join(connection, view, polled_until)
             await self._join(live.entries.values())
             await self._arrivals.ask(Arrival(live, connection, view, user))
         except BaseException:

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError
 
@@ -13,13 +13,23 @@ from status.events import LogoutEvent
 from status.hub.slots import Connection, Frame
 from status.models import Notification
 from status.notifications import Inbox, read_inboxes
-from status.regions import Kind, View
-from status.rendering import BELL_ID, TOAST_SLOTS, last_beat, look_of, render_toast, swap_bell, swap_toast
+from status.regions import View
+from status.rendering import (
+    BEAT_ID,
+    BELL_ID,
+    FRESH_SECONDS,
+    TOAST_SLOTS,
+    beat,
+    last_beat,
+    look_of,
+    render_toast,
+    swap_bell,
+    swap_toast,
+)
 
 logger = logging.getLogger(__name__)
 
-FRESH_SECONDS = 60.0
-"""What is unread and older makes no toast any more, when a lost message is made good."""
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 GREETED_SECONDS = 8.0
 """A page that opens shows the toasts which the page before it has only just shown."""
@@ -32,16 +42,13 @@ class Page:
     view: View
     greeted: bool = False
     count: int | None = None
+    polled_until: datetime = NEVER
+    """What is older it was told of by what it polled, while it had no socket."""
     told: frozenset[int] = frozenset()
     """Notifications it needs no toast of any more."""
     slots: tuple[int | None, ...] = (None,) * TOAST_SLOTS
     """The notification in each place for a toast."""
     turn: int = 0
-
-    @property
-    def jobs(self) -> frozenset[UUID]:
-        """What it shows live itself, and so makes no toasts of."""
-        return frozenset(subject.job_id for subject in self.view.subjects if subject.kind is Kind.JOB)
 
     def fill(self, slot: int, held: int | None) -> None:
         """Note which notification is in a place."""
@@ -63,9 +70,11 @@ class People:
         self._stale: set[str] = set()
         self._kick = asyncio.Event()
 
-    async def join(self, connection: Connection, view: View) -> None:
-        """Someone has opened a page."""
-        self._pages.setdefault(connection.user, {})[connection] = Page(view=view)
+    async def join(self, connection: Connection, view: View, polled_until: datetime | None) -> None:
+        """Someone has opened a page; until `polled_until` it was told of notifications by what it polled."""
+        self._pages.setdefault(connection.user, {})[connection] = Page(
+            view=view, polled_until=polled_until or NEVER
+        )
         await self._join_user(connection.user)
 
     async def leave(self, connection: Connection) -> None:
@@ -155,13 +164,15 @@ def _changes(page: Page, inbox: Inbox) -> dict[str, str]:
         if held is not None and held not in unread:
             page.fill(slot, None)
             parts[f"toast-{slot}"] = swap_toast(slot, "")
-    fresh = [row for row in inbox.fresh if row.pk not in page.told]
-    jobs = page.jobs if fresh else frozenset()
+    fresh = [row for row in inbox.fresh if row.pk not in page.told and row.created_at > page.polled_until]
+    jobs = page.view.jobs if fresh else frozenset()
     page.told = unread
     # Of many at once the newest; the bell counts them all.
     for row in [row for row in fresh if row.job_id not in jobs][-TOAST_SLOTS:]:
         slot = _take_slot(page, row)
         parts[f"toast-{slot}"] = swap_toast(slot, render_toast(row))
+        # Should the socket die now, the page knows that it has been told.
+        parts[BEAT_ID] = beat()
     return parts
 
 
