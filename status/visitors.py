@@ -1,4 +1,4 @@
-"""Who comes over a socket: the users of sessions, read once for all who come at the same moment."""
+"""Who comes: the users of sessions, read once for all who come at the same moment."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,21 +17,27 @@ LONGEST_KEY = 40
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody who opens a socket."""
+    """Somebody who opens a socket, or polls."""
 
     user: Any
     session_key: str | None
     """None: there is no such session."""
+    is_sound: bool = False
+    """Whether the session is good as it is: its user is logged in, and no cookie has to be changed."""
 
 
 class _Session(dict[str, Any]):
     """What a session holds, to be read only: over a socket no cookie could be changed."""
 
+    is_sound = True
+
     def cycle_key(self) -> None:
         """The next request over HTTP does it."""
+        self.is_sound = False
 
     def flush(self) -> None:
         """The next request over HTTP does it."""
+        self.is_sound = False
 
 
 def cookies_of(scope: dict[str, Any]) -> dict[str, str]:
@@ -52,9 +58,11 @@ def read_visitors(session_keys: Iterable[str]) -> list[Visitor]:
     found: dict[str, Visitor] = {}
     for key in session_keys:
         if key not in found:
-            request = HttpRequest()
-            request.session = _Session(sessions.get(key, {}))  # type: ignore[assignment]  # Of it get_user needs no more.
-            found[key] = Visitor(get_user(request), key if sessions.get(key) else None)
+            request, session = HttpRequest(), _Session(sessions.get(key, {}))
+            request.session = session  # type: ignore[assignment]  # Of it get_user needs no more.
+            user = get_user(request)
+            is_sound = session.is_sound and user.is_authenticated
+            found[key] = Visitor(user, key if session else None, is_sound)
     return [found[key] for key in session_keys]
 
 

@@ -56,8 +56,9 @@ async def application(scope, receive, send):
     await receive()
     await send({"type": "websocket.accept"})
     if scope["path"] == "/kept":
-        await receive()
-        await send({"type": "websocket.send", "text": json.dumps(kept())})
+        while (await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": json.dumps(kept())})
+        return
     elif scope["path"] == "/refused":
         await refused.wait()
         await send({"type": "websocket.send", "text": "refused"})

@@ -7,13 +7,16 @@ from urllib.parse import urlencode
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.asgi import get_asgi_application
+from django.db import OperationalError
 from django.template import engines
 from django.test import Client, RequestFactory, override_settings
 
+from status import polling
 from status.models import Job
 from status.notifications import notify
 from status.polling import PolledFrames
 from status.states import State
+from status.visitors import read_visitors
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,12 +39,17 @@ def view_of(user, job):
     return re.search(r"view=([^&\"]+)", page)[1]
 
 
-def ask(application, url, *, method="GET", host="testserver", user=None, root=""):
+def ask(application, url, **request):
     """Status, headers and body of an answer; what differs from one moment to the next is taken out."""
+    return async_to_sync(asked)(application, url, **request)
+
+
+async def asked(application, url, *, method="GET", host="testserver", user=None, root=""):
+    """The same where a loop runs."""
     headers = [(b"host", host.encode())]
     if user is not None:
         client = Client()
-        client.force_login(user)
+        await client.aforce_login(user)
         headers.append((b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode()))
     where, _, query = url.partition("?")
     scope = {
@@ -52,20 +60,15 @@ def ask(application, url, *, method="GET", host="testserver", user=None, root=""
         "query_string": query.encode(),
         "headers": headers,
     }
-    sent = []
+    sent, messages = [], iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     async def send(message):
         sent.append(message)
 
-    async def call():
-        messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+    async def receive():
+        return next(messages, None) or await asyncio.Future()
 
-        async def receive():
-            return next(messages, None) or await asyncio.Future()
-
-        await application(scope, receive, send)
-
-    async_to_sync(call)()
+    await application(scope, receive, send)
     start, *bodies = sent
     passing = rb"told=[\d.]+|expires=[^;]+|status_told=[\d.]+|sessionid=\w+"
     found = {
@@ -164,3 +167,44 @@ def test_what_was_painted_for_another_is_not_shown_to_who_may_not_see_it(alice, 
         client.force_login(user)
         response = client.get("/jobs/frame/", {"view": view_of(user, job)})
         assert (b"data-job-state" in response.content) == sees
+
+
+def test_sessions_of_all_who_ask_at_once_are_read_together_and_not_again(alice, bob, job, monkeypatch):
+    read = []
+
+    def counting(keys):
+        keys = list(keys)
+        read.append(len(keys))
+        return read_visitors(keys)
+
+    def never(request):
+        raise AssertionError("Django has read the user by itself.")
+
+    monkeypatch.setattr(polling, "read_visitors", counting)
+    # Fails where AuthenticationMiddleware looks elsewhere for a user who was read before.
+    monkeypatch.setattr("django.contrib.auth.get_user", never)
+    application = PolledFrames(DJANGO)
+    url = f"/jobs/frame/?{urlencode({'view': view_of(alice, job)})}"
+
+    together = asyncio.Barrier(3)
+
+    async def when_all_are_there(scope, receive, send):
+        await together.wait()
+        await application(scope, receive, send)
+
+    async def ask_all():
+        people = (alice, bob, alice)
+        return await asyncio.gather(*(asked(when_all_are_there, url, user=user) for user in people))
+
+    found = async_to_sync(ask_all)()
+    assert [b"data-job-state" in body for _status, _headers, body in found] == [True, False, True]
+    assert read == [3]
+
+
+def test_a_database_that_is_down_is_answered_as_django_does(alice, job, monkeypatch):
+    def broken(keys):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(polling, "read_visitors", broken)
+    url = f"/jobs/frame/?{urlencode({'view': view_of(alice, job)})}"
+    assert ask(PolledFrames(DJANGO), url, user=alice) == ask(DJANGO, url, user=alice)

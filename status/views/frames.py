@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
+from django.views.decorators.vary import vary_on_cookie
 
 from status import access, conf, rendering
 from status.regions import Kind, View
@@ -21,6 +22,7 @@ in that time, and where sockets are refused many ask for the same."""
 @login_not_required
 @require_GET
 @never_cache
+@vary_on_cookie
 def detail(request: HttpRequest) -> HttpResponse:
     """What the socket would send on connect, under the same access rules."""
     try:
