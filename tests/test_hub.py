@@ -663,14 +663,15 @@ async def nobody(*args):
 async def test_what_is_painted_for_a_newcomer_reaches_those_who_are_there(hub, alice, job, settings):
     settings.STATUS = {"FRAME_SECONDS": 3600}
     early = await open_socket(hub, alice, progress(job))
-    await hub._accept(at(job, 2, 300))
-    await until(lambda: "30" in early.last("progress"))
-    await hub._accept(at(job, 3, 600))
+    for seq, done in ((2, 300), (3, 450)):
+        await hub._accept(at(job, seq, done))
+        await until(lambda done=done: f"{done // 10}%" in early.text)
+    await hub._accept(at(job, 4, 600))
     [live] = hub._lives.values()
-    assert live.dirty
+    assert live.timer is not None
     late = await open_socket(hub, alice, progress(job))
-    assert "60" in late.last("progress")
-    await until(lambda: "60" in early.text)
+    assert "60%" in late.text
+    await until(lambda: "60%" in early.text)
 
 
 async def test_those_who_come_together_share_what_is_read(hub, alice, job, monkeypatch):
