@@ -29,13 +29,13 @@ SCRIPTS = (
 PACKAGES = (
     *("django", "channels", "channels-redis", "celery", "redis", "daphne", "uvicorn", "twisted", "autobahn"),
     *("uvloop", "picows", "django-htmx", "tqdm", "rich", "celery-progress"),
+    "django-liveops",
 )
 
 NOT_MEASURED = """## Not measured
 
 - Dashboard topics: a running job sends nothing to lists. They hear of new jobs, at most ten times a second a list, and
   a page of a list hears of the jobs it shows.
-- django-liveops 0.4.1: it has a consumer for each connection, as the tutorial has, and an operation model of its own.
 - Workers and web processes on more cores than two.
 """
 

@@ -5,6 +5,8 @@ import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
 
 from benchmarks.stack import OPENED, Server, Stack
 from benchmarks.viewers import Viewers
@@ -87,6 +89,30 @@ def tutorial(
             finally:
                 gate.unlink()
                 wait_until(seen.exists, 60, "the end of the tutorial's task")
+
+
+@contextlib.contextmanager
+def liveops(stack: Stack, kind: str, viewers: int, rate: float) -> Iterator[tuple[Server, Viewers]]:
+    """The consumer of django-liveops on the same server, with the channel layer that is ours."""
+    from channels_broadcast.security import issue_subscription_token
+
+    from benchmarks import tasks
+    from tests.processes import wait_until
+
+    gate, seen, channel = stack.gate(), stack.gate(), f"liveop.{uuid4()}"
+    query = urlencode({"subscription_token": issue_subscription_token(stack.user, [channel], ttl=3600)})
+    tasks.liveops_pulse.s(channel, 10**9, 1 / rate, str(gate), str(seen)).set(queue=stack.shipped()).delay()
+    # It shows nothing of its own when one connects: a first frame comes with the next update.
+    gate.touch()
+    with stack.web(kind, "benchmarks.liveops:application") as server:
+        address = server.address(f"/asgi/notifications/?{query}", stack.cookie())
+        try:
+            with Viewers([address], viewers) as watching:
+                wait_for_frames(watching)
+                yield server, watching
+        finally:
+            gate.unlink()
+            wait_until(seen.exists, 60, "the end of the task of django-liveops")
 
 
 @contextlib.contextmanager

@@ -193,6 +193,33 @@ class Stack:
         page = engines["django"].from_string("{% load status %}" + template + "{% live_socket %}")
         return unescape(page.render(context, request).partition('ws-connect="')[2].partition('"')[0])
 
+    def cards(self, server: Server, job: Any, count: int) -> list[Address]:
+        """The page with the card of `job` for as many people, each with a session of their own; they may see all."""
+        from dataclasses import replace
+
+        from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+        from django.contrib.sessions.backends.db import SessionStore
+        from django.db import transaction
+
+        from status import access
+
+        path, _, token = self.socket_path("{% live job %}", job=job).partition("view=")
+        view = access.unsign(token, self.user)
+        people = get_user_model().objects.bulk_create(
+            [get_user_model()(username=self.name("viewer"), is_superuser=True) for _ in range(count)]
+        )
+        found = []
+        with transaction.atomic():
+            for person in people:
+                session = SessionStore()
+                session[SESSION_KEY] = str(person.pk)
+                session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+                session[HASH_SESSION_KEY] = person.get_session_auth_hash()
+                session.create()
+                signed = access.sign(replace(view, user=str(person.pk)))
+                found.append(server.address(f"{path}view={signed}", f"sessionid={session.session_key}"))
+        return found
+
     def card(self, server: Server, job: Any) -> Address:
         """The page with the card of `job`."""
         return server.address(self.socket_path("{% live job %}", job=job), self.cookie())

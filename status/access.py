@@ -1,14 +1,10 @@
 """Who may see and who may act; the signing of views."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
-from django.conf import settings
-from django.contrib.auth import get_user
 from django.core import signing
 from django.db.models import QuerySet
-from django.http import HttpRequest
 
 from status import conf
 from status.models import Job
@@ -35,30 +31,6 @@ class Denied(Exception):
 
 class NotLoggedIn(Denied):
     """Nobody is logged in, and this is not public."""
-
-
-def user_of_session(session_key: str | None) -> Any:
-    """Who is logged in on a session now; an anonymous user if nobody is. Reads the database.
-
-    Args:
-        session_key: of the session; None: there is none.
-    """
-    request = HttpRequest()
-    request.session = _ReadSession(import_module(settings.SESSION_ENGINE).SessionStore(session_key))  # type: ignore[assignment]
-    return get_user(request)
-
-
-class _ReadSession(dict[str, Any]):
-    """What a session holds, to be read only: over a socket no cookie could be changed."""
-
-    def __init__(self, store: Any) -> None:
-        super().__init__(store.items())
-
-    def cycle_key(self) -> None:
-        """The next request over HTTP does it."""
-
-    def flush(self) -> None:
-        """The next request over HTTP does it."""
 
 
 def sees_all(user: Any) -> bool:

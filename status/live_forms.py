@@ -28,6 +28,7 @@ from status.models import Job
 from status.regions import LiveForm, Region, Subject, View
 from status.registry import Startable
 from status.starts import KEY_FIELD, key_of, start_from_form, started_with
+from status.visitors import read_visitors
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,8 @@ class Submissions:
 
     def _answer(self, text: str) -> str:
         # Who asks is read anew each time: a login ends, a permission is taken away, a person leaves.
-        return answer(self._view, access.user_of_session(self._session_key), text)
+        (visitor,) = read_visitors([self._session_key or ""])
+        return answer(self._view, visitor.user, text)
 
 
 def _refusal(view: View, beyond: Beyond) -> str:

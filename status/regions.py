@@ -134,6 +134,11 @@ class View:
         return self.bell or bool(self.forms)
 
     @property
+    def jobs(self) -> frozenset[UUID]:
+        """The jobs that it shows live itself, and so makes no toasts of."""
+        return frozenset(subject.job_id for subject in self.subjects if subject.kind is Kind.JOB)
+
+    @property
     def look(self) -> tuple[str, str, tuple[Region, ...]]:
         """What the frames depend on: pages of the same look share them, whoever the user is."""
         return self.language, self.timezone, self.regions

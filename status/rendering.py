@@ -22,8 +22,9 @@ from status import conf
 from status.events import Line, TopicEvent
 from status.models import Job, Notification, Topic
 from status.models.tree import members_of
-from status.notifications import count_unread
+from status.notifications import read_inboxes
 from status.regions import Kind, LiveForm, Region, Subject, View
+from status.told import Told
 
 BEAT_ID = "live-beat"
 BELL_ID = "live-bell"
@@ -31,6 +32,8 @@ TOAST_SLOTS = 3
 MOST_COUNTED = 100
 MOST_IN_BELL = 99
 CARD = "status/partials/card.html"
+FRESH_SECONDS = 60.0
+"""What is unread and older makes no toast any more."""
 
 _CELL = re.compile(r"<!--cell ([\w-]+)-->(.*?)<!--/cell-->", re.DOTALL)
 
@@ -139,18 +142,20 @@ def append(region: Region, inner: str) -> str:
     return mark_safe(f'<{region.tag} hx-swap-oob="beforeend:#{region.id}">{inner}</{region.tag}>')  # noqa: S308
 
 
-def beat(*, polling: bool = False) -> str:
+def beat(told: Told | None = None, *, polling: bool = False) -> str:
     """The heartbeat element.
 
     It shows "connection lost", and fetches the page's frame, when no newer one has replaced it in time.
 
     Args:
+        told: what the page has been told of notifications; default: all that there is now.
         polling: the socket is known to be dead; come again after `POLL_SECONDS`.
     """
     settings = conf.current()
     wait = settings.poll_seconds if polling else settings.beat_late_seconds
+    url = f"{reverse('status:frame')}?{(told or Told.now()).query}"
     template = get_template("status/partials/beat.html")
-    return template.render({"wait_seconds": f"{wait:g}", "polling": polling, "url": reverse("status:frame")})
+    return template.render({"wait_seconds": f"{wait:g}", "polling": polling, "url": url})
 
 
 def last_beat(reason: str) -> str:
@@ -165,16 +170,51 @@ def look_of(view: View) -> Iterator[None]:
         yield
 
 
-def whole_frame(view: View, found: dict[Subject, Shown]) -> str:
-    """Every region of a page, for one who comes over HTTP."""
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """The regions of a page at one moment, the same for all who may see them."""
+
+    found: dict[Subject, Shown]
+    html: str
+
+
+def paint(view: View) -> Painted:
+    """Read what a page shows, and render every region of it."""
+    found = load(view.subjects)
     with look_of(view):
-        fragments = [swap(region, render(region, found[region.subject])) for region in view.regions]
-        if view.bell:
-            fragments.append(swap_bell(count_unread(view.user)))
-        if view.forms:
-            # The socket is dead: from here on the forms post as they would without JavaScript.
-            fragments.append(swap_senders(()))
-        return "".join([*fragments, beat(polling=True)])
+        return Painted(
+            found, "".join(swap(region, render(region, found[region.subject])) for region in view.regions)
+        )
+
+
+def whole_frame(view: View, painted: Painted, told: Told) -> tuple[str, Told]:
+    """Everything on a page that moves, for one who comes over HTTP.
+
+    Args:
+        view: the page.
+        painted: its regions.
+        told: what it has been told of notifications.
+
+    Returns:
+        The fragments, and what the page has been told with them.
+    """
+    with look_of(view):
+        notes, told = _notes(view, told) if view.bell else ("", told)
+        # The socket is dead: from here on the forms post as they would without JavaScript.
+        senders = swap_senders(()) if view.forms else ""
+        return f"{painted.html}{notes}{senders}{beat(told, polling=True)}", told
+
+
+def _notes(view: View, told: Told) -> tuple[str, Told]:
+    """The bell, and toasts of what is news to a page that polls."""
+    inbox = read_inboxes([view.user], FRESH_SECONDS)[view.user]
+    news = [row for row in inbox.fresh if row.created_at > told.until and row.job_id not in view.jobs]
+    fragments, turn = [swap_bell(inbox.count)], told.turn
+    # Of many at once the newest; the bell counts them all.
+    for row in news[-TOAST_SLOTS:]:
+        fragments.append(swap_toast(turn, render_toast(row)))
+        turn = (turn + 1) % TOAST_SLOTS
+    return "".join(fragments), Told(max([told.until, *(row.created_at for row in news)]), turn)
 
 
 def render_bell(count: int) -> str:

@@ -18,7 +18,7 @@ from status import access, channel
 from status.broadcast import broadcast
 from status.call_off import add_postscript
 from status.events import JobEvent, Line, ListEvent, LogoutEvent, Step
-from status.hub import Connection, core, subscription
+from status.hub import Connection, core, people, subscription
 from status.hub.core import Hub
 from status.hub.painting import paint
 from status.hub.slots import Frame, packed
@@ -98,8 +98,8 @@ async def hub():
     await channel.get_layer().flush()
 
 
-def view_of(user, *regions, language="en"):
-    return View(user=access.user_key(user), language=language, timezone="UTC", regions=regions)
+def view_of(user, *regions, language="en", bell=False):
+    return View(user=access.user_key(user), language=language, timezone="UTC", regions=regions, bell=bell)
 
 
 async def open_socket(hub, user, *regions, slow=False, **look):
@@ -602,3 +602,102 @@ async def test_what_is_repaired_does_not_delay_what_is_reported(hub, job, alice)
     await until(lambda: not live.dirty)
     assert live.pace._due == due
     assert socket.closed is None
+
+
+async def test_who_waits_for_a_group_gets_it_though_the_first_who_asked_went_away(
+    hub, alice, job, monkeypatch
+):
+    hold, asked = asyncio.Event(), asyncio.Event()
+    add = hub._layer.group_add
+
+    async def slow_add(group, own):
+        asked.set()
+        await hold.wait()
+        await add(group, own)
+
+    monkeypatch.setattr(hub._layer, "group_add", slow_add)
+    monkeypatch.setattr(hub._people, "_join_user", nobody)
+    first = asyncio.create_task(open_socket(hub, alice, badge(job)))
+    await asked.wait()
+    second = asyncio.create_task(open_socket(hub, alice, badge(job)))
+    await until(lambda: sum(len(live.connections) for live in hub._lives.values()) == 2)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    hold.set()
+    socket = await second
+    channel.publish(replace(job.event(), seq=2, state=State.SUCCEEDED))
+    await until(lambda: "Succeeded" in socket.text)
+
+
+async def test_a_group_that_all_have_left_before_it_was_joined_is_left(hub, alice, job, monkeypatch):
+    hold, asked = asyncio.Event(), asyncio.Event()
+    add = hub._layer.group_add
+
+    async def slow_add(group, own):
+        asked.set()
+        await hold.wait()
+        await add(group, own)
+
+    monkeypatch.setattr(hub._layer, "group_add", slow_add)
+    monkeypatch.setattr(hub._people, "_join_user", nobody)
+    monkeypatch.setattr(hub._people, "_leave_user", nobody)
+    left = []
+    monkeypatch.setattr(hub, "_leave_group", lambda group: nobody(left.append(group)))
+    only = asyncio.create_task(open_socket(hub, alice, badge(job)))
+    await asked.wait()
+    only.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await only
+    assert left == []
+    hold.set()
+    await until(lambda: left == [Subject.job(job.pk).group])
+    assert not hub._entries
+    assert not hub._lives
+
+
+async def nobody(*args):
+    """Does nothing."""
+
+
+async def test_what_is_painted_for_a_newcomer_reaches_those_who_are_there(hub, alice, job, settings):
+    settings.STATUS = {"FRAME_SECONDS": 3600}
+    early = await open_socket(hub, alice, progress(job))
+    for seq, done in ((2, 300), (3, 450)):
+        await hub._accept(at(job, seq, done))
+        await until(lambda done=done: f"{done // 10}%" in early.text)
+    await hub._accept(at(job, 4, 600))
+    [live] = hub._lives.values()
+    assert live.timer is not None
+    late = await open_socket(hub, alice, progress(job))
+    assert "60%" in late.text
+    await until(lambda: "60%" in early.text)
+
+
+async def test_those_who_come_together_share_what_is_read(hub, alice, job, monkeypatch):
+    reads = {"rows": 0, "inboxes": 0}
+    for module, name, key in ((subscription, "load", "rows"), (people, "read_inboxes", "inboxes")):
+        counted(monkeypatch, module, name, reads, key)
+    await hub._start()
+    sockets = await asyncio.gather(*(open_socket(hub, alice, badge(job), bell=True) for _ in range(20)))
+    assert all("Running" in socket.text and "live-bell" in socket.text for socket in sockets)
+    assert reads == {"rows": 1, "inboxes": 1}
+
+
+def counted(monkeypatch, module, name, reads, key):
+    """Count the calls of a function."""
+    work = getattr(module, name)
+
+    def counting(*args):
+        reads[key] += 1
+        return work(*args)
+
+    monkeypatch.setattr(module, name, counting)
+
+
+async def test_one_who_may_not_see_it_takes_nothing_from_those_who_come_with_him(hub, alice, bob, job):
+    mine, his = await asyncio.gather(
+        open_socket(hub, alice, badge(job)), open_socket(hub, bob, badge(job)), return_exceptions=True
+    )
+    assert "Running" in mine.text
+    assert isinstance(his, access.Denied)

@@ -312,7 +312,7 @@ def test_beat_is_one_element_that_polls_until_it_is_replaced(polling, seconds):
     assert element.name == "div"
     assert found["id"] == "live-beat"
     assert found["hx-swap-oob"] == "true"
-    assert found["hx-get"] == "/jobs/frame/"
+    assert re.fullmatch(r"/jobs/frame/\?told=\d{10}\.\d{6}&turn=0", found["hx-get"])
     assert found["hx-swap"] == "none"
     # Not `load delay`: that fires once, and a poll that fails would be the last.
     assert found["hx-trigger"] == f"every {seconds}"

@@ -6,6 +6,8 @@ import logging
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
@@ -22,12 +24,14 @@ from status.events import (
     TopicEvent,
     from_wire,
 )
+from status.hub.arrivals import Arrival, check
 from status.hub.entries import Entry, Live
 from status.hub.painting import paint, paint_block, read_events
 from status.hub.people import People
 from status.hub.probe import Probe
 from status.hub.slots import Connection, Frame, LogFeed, Place
 from status.hub.subscription import Subscription
+from status.hub.together import Together
 from status.regions import Kind, Region, Subject, View
 from status.rendering import BEAT_ID, beat, last_beat, look_of, swap
 
@@ -46,11 +50,23 @@ class Hub(Subscription):
         self._tasks: list[asyncio.Task[None]] = []
         self.probe = Probe(self._start, lambda: self._channel)
         self._people = People(self._join_user, self._leave_user, self._in_thread)
+        self._arrivals = Together(self._greet)
 
     # -- connections come and go ---------------------------------------------------------------------------
 
-    async def attach(self, connection: Connection, view: View, user: Any) -> None:
+    async def attach(
+        self, connection: Connection, view: View, user: Any, polled_until: datetime | None = None
+    ) -> View:
         """Show `view` to `connection` from now on: join the groups, read the rows, send one frame.
+
+        Args:
+            connection: the socket.
+            view: what it shows.
+            user: who looks.
+            polled_until: of what is older the page was told before, without a socket; see `status.told`.
+
+        Returns:
+            The same view; its regions are shared by all who look at them.
 
         Raises:
             access.Denied: `user` may not see all of it.
@@ -62,16 +78,17 @@ class Hub(Subscription):
             live = self._lives[view.look] = Live(view, entries)
             for entry in entries.values():
                 entry.lives.add(live)
+        shared = live.view
+        view = replace(view, regions=shared.regions, language=shared.language, timezone=shared.timezone)
         live.connections.add(connection)
         try:
-            await self._people.join(connection, view)
-            await self._join(list(live.entries.values()))
-            jobs = {s: e.job for s, e in live.entries.items() if s.kind is Kind.JOB}
-            await self._in_thread(access.check, user, view.subjects, jobs)
-            await self._greet(live, connection)
+            await self._people.join(connection, view, polled_until)
+            await self._join(live.entries.values())
+            await self._arrivals.ask(Arrival(live, connection, view, user))
         except BaseException:
             await self.detach(connection, view)
             raise
+        return view
 
     async def detach(self, connection: Connection, view: View) -> None:
         """Forget a connection, and leave the groups that nobody needs any more."""
@@ -91,16 +108,29 @@ class Hub(Subscription):
             entry.lives.discard(live)
             await self._release(entry)
 
-    async def _greet(self, live: Live, connection: Connection) -> None:
-        """The first frame: all regions as they are now, to this connection alone."""
-        await self._paint([(live, set(live.view.regions))])
+    async def _greet(self, arrivals: list[Arrival]) -> list[access.Denied | None]:
+        """The first frame for all who came at the same moment: all regions as they are now, to them alone."""
+        refusals: list[access.Denied | None] = await self._in_thread(check, arrivals)
+        welcome = [each for each, refusal in zip(arrivals, refusals, strict=True) if refusal is None]
+        lives = {arrival.live for arrival in welcome}
+        for live, frame in await self._paint([(live, set(live.view.regions)) for live in lives]):
+            # What changed since their last frame was painted here, and will not be painted for them again.
+            self._hand_out(live, frame)
+        told = await self._people.greetings([arrival.connection for arrival in welcome])
+        # From here on nothing is awaited: what is painted next goes to these as well.
+        first = {live: self._first_frame(live) for live in lives}
+        for arrival in welcome:
+            frame, connection = first[arrival.live], arrival.connection
+            connection.ready = True
+            connection.put(frame.then(Frame(parts=told[connection])) if told[connection] else frame)
+        return refusals
+
+    def _first_frame(self, live: Live) -> Frame:
         swapped = [region for region in live.view.regions if not region.appends]
         parts = {region.id: str(swap(region, live.html[region.id])) for region in swapped}
         with look_of(live.view):
             parts[BEAT_ID] = beat()
-        parts |= await self._people.greeting(connection)
-        connection.ready = True
-        connection.put(Frame(parts=parts, logs=dict(live.feeds)))
+        return Frame(parts=parts, logs=dict(live.feeds))
 
     # -- events come in ------------------------------------------------------------------------------------
 
@@ -208,9 +238,12 @@ class Hub(Subscription):
             dirty, live.dirty, live.counts = live.dirty, set(), False
             work.append((live, dirty))
         for live, frame in await self._paint(work):
-            for connection in live.connections:
-                if connection.ready:
-                    connection.put(frame)
+            self._hand_out(live, frame)
+
+    def _hand_out(self, live: Live, frame: Frame) -> None:
+        for connection in live.connections:
+            if connection.ready:
+                connection.put(frame)
 
     async def _paint(self, work: list[tuple[Live, set[Region]]]) -> list[tuple[Live, Frame]]:
         """Paint regions anew; returns what changed by that, as frames."""

@@ -26,8 +26,10 @@ class Entry:
     lives: set["Live"] = field(default_factory=set)
     listeners: set["Listener"] = field(default_factory=set)
     """Those that are no page."""
-    joined: asyncio.Future[None] | None = None
-    """Done when the group was joined and the rows were read."""
+    joined: asyncio.Task[None] | None = None
+    """Joins the group and reads the row."""
+    joining: bool = False
+    """Whether it still does."""
     job: Job | None = None
     """The row as last read: what an event does not carry."""
     event: JobEvent | None = None
