@@ -176,7 +176,7 @@ async def test_a_flood_is_conflated_and_ends_at_the_newest(hub, alice, job):
         hub._accept_job(at(job, seq, seq - 1))
         if seq % 100 == 0:
             await asyncio.sleep(0)
-    await until(lambda: "1,000" in (socket.last("progress") or ""))
+    await until(lambda: "1,000 / 1,000" in socket.text)
     assert len(socket.frames) <= 6
 
 
@@ -237,10 +237,10 @@ async def test_a_stalled_reader_holds_nobody_and_gets_the_newest(hub, alice, job
     for seq in range(2, 60):
         hub._accept_job(at(job, seq, seq))
         await asyncio.sleep(0.005)
-    await until(lambda: "59" in (quick.last("progress") or ""))
+    await until(lambda: "59 / 1,000" in quick.text)
     assert stalled.frames == []
     stalled.gate.set()
-    await until(lambda: "59" in (stalled.last("progress") or ""))
+    await until(lambda: "59 / 1,000" in stalled.text)
     assert len(stalled.frames) <= 2
 
 

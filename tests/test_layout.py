@@ -49,6 +49,8 @@ ORDER = [
     "status.sources",
     "status.regions",
     "status.access",
+    "status.cells",
+    "status.memo",
     "status.rendering",
     "status.hub.slots",
     "status.hub.entries",

@@ -95,7 +95,7 @@ class Hub(Subscription):
         """The first frame: all regions as they are now, to this connection alone."""
         await self._paint([(live, set(live.view.regions))])
         swapped = [region for region in live.view.regions if not region.appends]
-        parts = {region.id: str(swap(region, live.html[region.id])) for region in swapped}
+        parts = {region.id: str(swap(region, live.html[region.id].html)) for region in swapped}
         with look_of(live.view):
             parts[BEAT_ID] = beat()
         parts |= await self._people.greeting(connection)

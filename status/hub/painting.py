@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import close_old_connections, connections
 
+from status.cells import Painted
 from status.events import JobEvent, Line, TopicEvent
 from status.hub.entries import Live
 from status.hub.slots import NOWHERE, Frame, Place
@@ -16,7 +17,7 @@ from status.regions import Region, Subject
 from status.rendering import Shown, append, changes, load_topics, look_of, render, render_lines, swap
 
 T = TypeVar("T")
-Memo = dict[tuple[Any, ...], str]
+Memo = dict[tuple[Any, ...], Painted]
 Moment = dict[Subject, tuple[int, Shown]]
 
 
@@ -70,33 +71,39 @@ def paint(work: Iterable[tuple[Live, set[Region]]], moment: Moment) -> list[tupl
         For each page a frame of what is different now.
     """
     memo: Memo = {}
-    return [(live, _paint_page(live, regions, moment, memo)) for live, regions in work]
+    pages: dict[tuple[str, str], list[tuple[Live, set[Region]]]] = {}
+    for live, regions in work:
+        pages.setdefault((live.view.language, live.view.timezone), []).append((live, regions))
+    frames = []
+    for same in pages.values():
+        with look_of(same[0][0].view):
+            frames += [(live, _paint_page(live, regions, moment, memo)) for live, regions in same]
+    return frames
 
 
 def _paint_page(live: Live, regions: set[Region], moment: Moment, memo: Memo) -> Frame:
     frame = Frame()
-    with look_of(live.view):
-        for region in live.view.regions:
-            if region not in regions:
-                continue
-            if region.appends:
-                if _paint_log(live, region, memo):
-                    frame.logs[region.id] = live.feeds[region.id]
-                continue
-            html = _rendered(live, region, moment, memo)
-            before = live.html.get(region.id)
-            if before != html:
-                live.html[region.id] = html
-                frame.parts.update(changes(region, before, html))
+    for region in live.in_order(regions):
+        if region.appends:
+            if _paint_log(live, region, memo):
+                frame.logs[region.id] = live.feeds[region.id]
+            continue
+        painted = _rendered(live, region, moment, memo)
+        before = live.html.get(region.id)
+        if before is None or before.html != painted.html:
+            live.html[region.id] = painted
+            frame.parts.update(changes(region, before, painted))
     return frame
 
 
-def _rendered(live: Live, region: Region, moment: Moment, memo: Memo) -> str:
+def _rendered(live: Live, region: Region, moment: Moment, memo: Memo) -> Painted:
     version, shown = moment[region.subject]
-    key = (region.template, region.subject, version, live.view.language, live.view.timezone)
-    if key not in memo:
-        memo[key] = render(region, shown)
-    return memo[key]
+    # The id too: the region's own cells have it in theirs.
+    key = (region.template, region.id, region.subject, version, live.view.language, live.view.timezone)
+    painted = memo.get(key)
+    if painted is None:
+        painted = memo[key] = Painted(render(region, shown))
+    return painted
 
 
 def _paint_log(live: Live, region: Region, memo: Memo) -> bool:
@@ -112,8 +119,8 @@ def _paint_log(live: Live, region: Region, memo: Memo) -> bool:
         return False
     key = (region, feed.last, last, live.view.language, live.view.timezone)
     if key not in memo:
-        memo[key] = append(region, render_lines(region, fresh))
-    feed.push(last, memo[key], len(fresh))
+        memo[key] = Painted(append(region, render_lines(region, fresh)))
+    feed.push(last, memo[key].html, len(fresh))
     return True
 
 

@@ -1,13 +1,15 @@
 """`{% live %}`, `{% cell %}`, `{% live_log %}` and `{% live_socket %}`."""
 
 import json
-import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from django import template
 from django.middleware.csrf import get_token
+from django.template.base import FilterExpression, Parser, Token
 from django.template.defaultfilters import filesizeformat
+from django.template.library import parse_bits
 from django.template.loader import get_template
 from django.urls import get_script_prefix
 from django.utils import timezone, translation
@@ -18,7 +20,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from status import access, conf, rendering
+from status.cells import CellNode
 from status.events import Step
+from status.memo import MemoNode, PaintNode
 from status.models import Job
 from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View, region_id
@@ -68,29 +72,82 @@ def live(
     return painted
 
 
-@register.simple_block_tag
-def cell(content: str, id: str, tag: str = "span", **attributes: Any) -> str:  # noqa: A002
+@register.tag
+def cell(parser: Parser, token: Token) -> CellNode:
     """A part of a region that changes often: while nothing else of the region does, it is swapped alone.
 
     So a link beside it can be clicked, and what has the focus keeps it. Cells do not nest.
 
     Args:
-        content: what stands between the tags.
-        id: the element's id; letters, digits, `-` and `_`, and its own on the page.
-        tag: the element.
+        id: the element's id; letters, digits, `-` and `_`, and its own on the page. One that begins with `-`
+            is the region's own: it comes after the id of the region.
+        tag: the element; default `span`.
         attributes: further attributes; `_` becomes `-`.
 
     Raises:
         TemplateSyntaxError: the id is none.
 
     Example:
-        `{% cell "done-17" class="text-sm" %}{{ job.percent }}%{% endcell %}`
+        `{% cell "-done" class="text-sm" %}{{ job.percent }}%{% endcell %}`
     """
-    if not re.fullmatch(r"[A-Za-z][\w-]*", id, re.ASCII):
+    args, values = _arguments(parser, token, ["id", "tag"], defaults=("span",), varkw="attributes")
+    values |= dict(zip(("id", "tag"), args, strict=False))
+    nodelist = parser.parse(("endcell",))
+    parser.delete_first_token()
+    return CellNode(nodelist, values.pop("id"), values.pop("tag", "span"), values)
+
+
+@register.tag
+def memo(parser: Parser, token: Token) -> MemoNode:
+    """A part of a partial that is rendered once for each combination of the values which it names.
+
+    Name all that it shows; language and time zone count by themselves. What it holds serves every job with the
+    same values, so a cell of the region's own inside it is no cell.
+
+    Args:
+        of: mostly `job`.
+        names: attributes of it, in quotes, with spaces between.
+        others: any further values.
+
+    Example:
+        `{% memo job "state is_cancelling" large %}…{% endmemo %}`
+    """
+    args, _values = _arguments(parser, token, ["of", "names"], varargs="others")
+    names = args[1].var
+    if args[1].is_var or not isinstance(names, str) or not names.split():
         raise template.TemplateSyntaxError(
-            f"{{% cell %}} needs an id of letters, digits, - and _, not {id!r}."
+            '{% memo %} takes a value, and names of its attributes in quotes: {% memo job "state percent" %}.'
         )
-    return rendering.cell(id, content, tag, attributes)
+    nodelist = parser.parse(("endmemo",))
+    parser.delete_first_token()
+    return MemoNode(nodelist, args[0], names, args[2:])
+
+
+@register.tag
+def paint(parser: Parser, token: Token) -> PaintNode:
+    """`{% include %}` for a partial that is included often: faster, and its name must be written in quotes.
+
+    Example:
+        `{% paint "status/partials/bar.html" large=True %}`
+    """
+    args, values = _arguments(parser, token, ["name"], varkw="values")
+    if args[0].is_var or not isinstance(args[0].var, str):
+        raise template.TemplateSyntaxError("{% paint %} takes the name of a template in quotes.")
+    return PaintNode(args[0].var, values)
+
+
+def _arguments(
+    parser: Parser,
+    token: Token,
+    names: list[str],
+    *,
+    defaults: tuple[str, ...] | None = None,
+    varargs: str | None = None,
+    varkw: str | None = None,
+) -> tuple[list[FilterExpression], dict[str, Any]]:
+    tag, *bits = token.split_contents()
+    # The stubs lack an argument.
+    return parse_bits(parser, bits, names, varargs, varkw, defaults, (), None, False, tag)  # type: ignore[call-arg,arg-type]
 
 
 @register.simple_tag(takes_context=True)
@@ -245,8 +302,9 @@ def amount(value: float | None) -> str:
     """A count with separators and no needless decimals: "1,204", "3.5"; "–" for None."""
     if value is None:
         return "–"
-    decimals = 0 if float(value).is_integer() or abs(value) >= 100 else 1
-    return number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
+    return _format(
+        value, 0 if float(value).is_integer() or abs(value) >= 100 else 1, translation.get_language()
+    )
 
 
 @register.filter
@@ -254,7 +312,12 @@ def rate(value: float | None) -> str:
     """A rate with two or three significant figures: "1,204", "3.5", "0.07"."""
     if value is None:
         return "–"
-    decimals = 0 if value >= 100 else 1 if value >= 1 else 2
+    return _format(value, 0 if value >= 100 else 1 if value >= 1 else 2, translation.get_language())
+
+
+@lru_cache(4096)
+def _format(value: float, decimals: int, language: str | None) -> str:
+    """Formatted in the active language, which is `language`."""
     return number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
 
 
