@@ -1,8 +1,9 @@
 """`{% memo %}` and `{% paint %}`: what was rendered from the same values is used again."""
 
-from collections.abc import Hashable
-from functools import lru_cache
+from collections.abc import Callable, Hashable
+from functools import lru_cache, partial
 from operator import attrgetter
+from typing import Any
 
 from django import template
 from django.template.base import FilterExpression, NodeList, TextNode
@@ -37,8 +38,8 @@ class MemoNode(template.Node):
     ) -> None:
         """`names`: attributes of what `of` gives, with spaces between; `others`: what else counts."""
         self.nodelist = nodelist
-        self._of, self._values = of, attrgetter(*names.split())
-        self._others = others
+        self._of, self._values = _resolver(of), attrgetter(*names.split())
+        self._others = [_resolver(other) for other in others]
         self._kept: dict[Hashable, SafeString] = {}
 
     def render(self, context: template.Context) -> SafeString:
@@ -58,8 +59,8 @@ class MemoNode(template.Node):
 
     def _key(self, context: template.Context) -> Hashable:
         return (
-            self._values(self._of.resolve(context)),
-            tuple([other.resolve(context, ignore_failures=True) for other in self._others]),
+            self._values(self._of(context)),
+            tuple([other(context) for other in self._others]),
             context.get(LOOK) or look(),
             context.autoescape,
             context.use_l10n,
@@ -69,6 +70,17 @@ class MemoNode(template.Node):
         # It serves every region, so it holds no region's cells.
         with context.push({PLACES: None}):
             return self.nodelist.render(context)
+
+
+def _resolver(expression: FilterExpression) -> Callable[[template.Context], Any]:
+    """What gives its value in a context, None where it has none; for a plain name without detours."""
+    variable = expression.var
+    if expression.filters or not expression.is_var or variable.translate or variable.lookups is None:
+        return partial(expression.resolve, ignore_failures=True)
+    if len(variable.lookups) > 1:
+        return partial(expression.resolve, ignore_failures=True)
+    name = variable.lookups[0]
+    return lambda context: context.get(name)
 
 
 class PaintNode(template.Node):

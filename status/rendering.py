@@ -88,15 +88,15 @@ def count_new(subject: Subject) -> int:
     return newer.order_by()[:MOST_COUNTED].count()
 
 
-def render(region: Region, shown: Shown) -> str:
-    """What stands inside a region's element, in the active language."""
+def render(region: Region, shown: Shown, active: tuple[str | None, str] | None = None) -> str:
+    """What stands inside a region's element, in the active language and time zone, which a caller may know."""
     if region.appends:
         return render_lines(region, shown.job.tail if shown.job else [])
     found = get_template(region.template)
     context = {**shown.context(), PLACES: Places(region.id)}
     code = getattr(found, "template", None)
     if isinstance(code, Template) and keeps_look(code):
-        context[LOOK] = look()
+        context[LOOK] = active or look()
     return found.render(context)
 
 

@@ -214,7 +214,7 @@ async def test_many_who_watch_share_one_rendering(hub, alice, operator, job, mon
     rendered = []
     real = painting.render
     monkeypatch.setattr(
-        painting, "render", lambda region, shown: rendered.append(region.id) or real(region, shown)
+        painting, "render", lambda region, *what: rendered.append(region.id) or real(region, *what)
     )
     sockets = [await open_socket(hub, user, progress(job)) for user in (alice, operator) for _ in range(5)]
     assert len(hub._lives) == 1

@@ -52,6 +52,7 @@ ORDER = [
     "status.cells",
     "status.memo",
     "status.rendering",
+    "status.wording",
     "status.hub.slots",
     "status.hub.entries",
     "status.hub.listeners",

@@ -12,7 +12,7 @@ from status import access
 from status.broadcast import broadcast
 from status.models import Job
 from status.states import State
-from status.templatetags.status import amount, duration, new_jobs, rate
+from status.wording import amount, duration, new_jobs, rate
 
 BADGE = '"status/partials/badge.html"'
 

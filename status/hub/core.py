@@ -26,7 +26,7 @@ from status.hub.entries import Entry, Live
 from status.hub.painting import paint, paint_block, read_events
 from status.hub.people import People
 from status.hub.probe import Probe
-from status.hub.slots import Connection, Frame, LogFeed, Place
+from status.hub.slots import Connection, Frame, LogFeed, Place, hand_out
 from status.hub.subscription import Subscription
 from status.regions import Kind, Region, Subject, View
 from status.rendering import BEAT_ID, beat, last_beat, look_of, swap
@@ -208,9 +208,7 @@ class Hub(Subscription):
             dirty, live.dirty, live.counts = live.dirty, set(), False
             work.append((live, dirty))
         for live, frame in await self._paint(work):
-            for connection in live.connections:
-                if connection.ready:
-                    connection.put(frame)
+            hand_out(frame, live.connections)
 
     async def _paint(self, work: list[tuple[Live, set[Region]]]) -> list[tuple[Live, Frame]]:
         """Paint regions anew; returns what changed by that, as frames."""

@@ -81,7 +81,7 @@ class Entry:
         self.stale = self.stale or newest.is_terminal or (held is not None and _needs_row(newest, held))
         if self.job is not None and self.job.canvas:
             self.job.forget_members()
-        self.event = replace(newest, lines=())
+        self.event = replace(newest, lines=()) if newest.lines else newest
         self.version += 1
         return True
 

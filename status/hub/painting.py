@@ -98,11 +98,12 @@ def _paint_page(live: Live, regions: set[Region], moment: Moment, memo: Memo) ->
 
 def _rendered(live: Live, region: Region, moment: Moment, memo: Memo) -> Painted:
     version, shown = moment[region.subject]
+    look = live.view.language, live.view.timezone
     # The id too: the region's own cells have it in theirs.
-    key = (region.template, region.id, region.subject, version, live.view.language, live.view.timezone)
+    key = (region.template, region.id, region.subject, version, look)
     painted = memo.get(key)
     if painted is None:
-        painted = memo[key] = Painted(render(region, shown))
+        painted = memo[key] = Painted(render(region, shown, look))
     return painted
 
 

@@ -1,36 +1,32 @@
 """`{% live %}`, `{% cell %}`, `{% live_log %}` and `{% live_socket %}`."""
 
 import json
-from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 
 from django import template
 from django.middleware.csrf import get_token
 from django.template.base import FilterExpression, Parser, Token
-from django.template.defaultfilters import filesizeformat
 from django.template.library import parse_bits
 from django.template.loader import get_template
 from django.urls import get_script_prefix
 from django.utils import timezone, translation
-from django.utils.formats import date_format, number_format
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from status import access, conf, rendering
 from status.cells import CellNode
-from status.events import Step
 from status.memo import MemoNode, PaintNode
 from status.models import Job
 from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View, region_id
 from status.rendering import Shown
 from status.routing import PAGE_PATH
-from status.states import State
+from status.wording import amount, counted, duration, label, members, new_jobs, phase, rate, speed
 
 register = template.Library()
+for word in (amount, counted, duration, label, members, new_jobs, phase, rate, speed):
+    register.filter(word)
 
 CARD = "status/partials/card.html"
 LINES = "status/partials/log_lines.html"
@@ -271,56 +267,6 @@ def _is_over(region: Region, shown: Shown) -> bool:
     return region.subject.kind is Kind.JOB and job is not None and not (job.is_live or job.has_live_members)
 
 
-@register.filter
-def duration(value: timedelta | float | None) -> str:
-    """A duration in its two largest units: "2 h 5 min", "48 s", "3 s", "0.4 s", "42 ms".
-
-    >>> duration(timedelta(seconds=125))
-    '2 min 5 s'
-    """
-    if value is None:
-        return "–"
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if 0 < seconds < 0.095:
-        return _("%(milliseconds)d ms") % {"milliseconds": max(round(seconds * 1000), 1)}
-    if seconds < 10 and not seconds.is_integer():
-        return _("%(seconds)s s") % {"seconds": number_format(round(seconds, 1), 1)}
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return _("%(days)d d %(hours)d h") % {"days": days, "hours": hours}
-    if hours:
-        return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}
-    if minutes:
-        return _("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": seconds}
-    return _("%(seconds)s s") % {"seconds": seconds}
-
-
-@register.filter
-def amount(value: float | None) -> str:
-    """A count with separators and no needless decimals: "1,204", "3.5"; "–" for None."""
-    if value is None:
-        return "–"
-    return _format(
-        value, 0 if float(value).is_integer() or abs(value) >= 100 else 1, translation.get_language()
-    )
-
-
-@register.filter
-def rate(value: float | None) -> str:
-    """A rate with two or three significant figures: "1,204", "3.5", "0.07"."""
-    if value is None:
-        return "–"
-    return _format(value, 0 if value >= 100 else 1 if value >= 1 else 2, translation.get_language())
-
-
-@lru_cache(4096)
-def _format(value: float, decimals: int, language: str | None) -> str:
-    """Formatted in the active language, which is `language`."""
-    return number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
-
-
 @register.simple_tag
 def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
     """A time as `<time datetime="…">`, in the active language and time zone."""
@@ -332,73 +278,3 @@ def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
         value.isoformat(),
         date_format(local, form, use_l10n=True),
     )
-
-
-@register.filter
-def new_jobs(count: int) -> str:
-    """ "3 new jobs"; "100+ new jobs" from a hundred on."""
-    if count >= rendering.MOST_COUNTED:
-        return _("%d+ new jobs") % rendering.MOST_COUNTED
-    return ngettext("%d new job", "%d new jobs", count) % count
-
-
-@register.filter
-def phase(job: Job) -> str:
-    """What a job is at, in a few words: "Step 2 of 5: Profile", "Stopped at step 2 of 5: Profile"."""
-    if job.canvas and job.tally and job.state not in {State.QUEUED, State.SUCCEEDED}:
-        return members(job)
-    if job.was_skipped:
-        return _("Not run")
-    if job.state == State.QUEUED:
-        return _("Its turn has not come") if job.held else _("Waiting for a worker")
-    if job.state == State.SUCCEEDED:
-        return _("Finished")
-    step, count = job.step, len(job.step_list)
-    if step is None:
-        begun = job.is_live or job.started_at is not None
-        return job.get_state_display() if begun else _("Stopped before it began")
-    name = f"{step.name} › {step.detail}" if step.detail else step.name
-    if count == 1:
-        return name if job.is_live else _("Stopped at %s") % name
-    place = {"number": job.step_number, "count": count, "name": name}
-    if job.is_live:
-        return _("Step %(number)d of %(count)d: %(name)s") % place
-    return _("Stopped at step %(number)d of %(count)d: %(name)s") % place
-
-
-@register.filter
-def members(job: Job) -> str:
-    """How far the members of a canvas are: "7 of 10 done, 1 failed"."""
-    done, failed = job.tally.get(State.SUCCEEDED, 0), job.tally.get(State.FAILED, 0)
-    numbers = {"done": amount(done), "total": amount(sum(job.tally.values())), "failed": amount(failed)}
-    if failed:
-        return _("%(done)s of %(total)s done, %(failed)s failed") % numbers
-    return _("%(done)s of %(total)s done") % numbers
-
-
-@register.filter
-def label(state: str) -> str:
-    """What a state is called."""
-    return str(State(state).label)
-
-
-@register.filter
-def counted(step: Step | None) -> str:
-    """What a step has counted: "1,204 / 5,000 rows", "1,204 rows", "1.2 MB / 200.0 MB"; empty for nothing."""
-    if step is None or (not step.current and step.total is None):
-        return ""
-    numbers = [step.current] if step.total is None else [step.current, step.total]
-    if step.unit == "bytes":
-        return " / ".join(filesizeformat(number) for number in numbers)
-    return f"{' / '.join(amount(number) for number in numbers)} {step.unit}".rstrip()
-
-
-@register.filter
-def speed(job: Job) -> str:
-    """How fast a job counts: "1,204 rows/s", "3.5/s", "1.2 MB/s"; empty unless it runs."""
-    if not job.rate or job.state != State.RUNNING:
-        return ""
-    unit = job.step.unit if job.step else ""
-    if unit == "bytes":
-        return _("%s/s") % filesizeformat(job.rate)
-    return _("%s/s") % f"{rate(job.rate)} {unit}".rstrip()
