@@ -180,6 +180,39 @@ async def test_a_flood_is_conflated_and_ends_at_the_newest(hub, alice, job):
     assert len(socket.frames) <= 6
 
 
+async def test_the_heartbeat_goes_with_a_frame_that_is_due_anyway(hub, alice, job, settings):
+    settings.STATUS = {"BEAT_SECONDS": 0.1}
+    socket = await open_socket(hub, alice, progress(job))
+    began = time.monotonic()
+    hub._accept_job(at(job, 2, 1))
+    for seq in range(3, 63):
+        hub._accept_job(at(job, seq, seq))
+        await asyncio.sleep(0.02)
+    later = socket.frames[2:]
+    assert len(later) <= 10 * (time.monotonic() - began) + 2
+    beats = [frame for frame in later if 'id="live-beat"' in frame]
+    assert len(beats) >= 3
+    assert all("progress" in frame for frame in beats)
+
+
+async def test_a_heartbeat_with_nothing_to_go_with_goes_alone(hub, alice, job, settings):
+    settings.STATUS = {"BEAT_SECONDS": 0.05, "FRAME_SECONDS": 30}
+    socket = await open_socket(hub, alice, progress(job))
+    await until(lambda: len(socket.frames) >= 3)
+    assert all(re.match('<div id="live-beat"', frame) for frame in socket.frames[1:])
+
+
+async def test_a_partial_that_breaks_takes_no_heartbeat_along(hub, alice, job, settings, monkeypatch):
+    settings.STATUS = {"BEAT_SECONDS": 0.05}
+    socket = await open_socket(hub, alice, progress(job))
+    live = next(iter(hub._lives.values()))
+    monkeypatch.setattr(core, "paint", lambda *args: 1 / 0)
+    live.beat = "<p>alive</p>"
+    hub._accept_job(at(job, 2, 1))
+    await until(lambda: "<p>alive</p>" in socket.text)
+    assert "Import" not in socket.text
+
+
 async def test_an_older_event_is_ignored(hub, alice, job):
     socket = await open_socket(hub, alice, progress(job))
     hub._accept_job(at(job, 9, 900))

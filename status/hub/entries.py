@@ -142,8 +142,8 @@ class Live:
     """What each region was last painted with: equal means nothing to send, so `<details>` stay open."""
     feeds: dict[str, LogFeed] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
-    counts: bool = False
-    """Whether its next frame is one of those that the pace limits."""
+    beat: str = ""
+    """The heartbeat that goes with its next frame."""
     timer: asyncio.TimerHandle | None = None
     over_since: float | None = None
 
