@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -206,7 +207,7 @@ async def test_a_partial_that_breaks_takes_no_heartbeat_along(hub, alice, job, s
     settings.STATUS = {"BEAT_SECONDS": 0.05}
     socket = await open_socket(hub, alice, progress(job))
     live = next(iter(hub._lives.values()))
-    monkeypatch.setattr(core, "paint", lambda *args: 1 / 0)
+    monkeypatch.setattr(core, "paint_at_once", lambda *args: 1 / 0)
     live.beat = "<p>alive</p>"
     hub._accept_job(at(job, 2, 1))
     await until(lambda: "<p>alive</p>" in socket.text)
@@ -275,6 +276,67 @@ async def test_a_stalled_reader_holds_nobody_and_gets_the_newest(hub, alice, job
     stalled.gate.set()
     await until(lambda: "59 / 1,000" in stalled.text)
     assert len(stalled.frames) <= 2
+
+
+async def test_a_stalled_reader_gets_every_cell_that_has_changed_meanwhile(hub, alice, job):
+    """First one cell changes, then another; the frame that waits has both."""
+    card = Region(Subject.job(job.pk), "status/partials/card.html", "card")
+    first = at(job, 2, 100)
+    hub_job = await open_socket(hub, alice, card)
+    hub._accept_job(first)
+    await until(lambda: "100 / 1,000" in hub_job.text)
+    stalled = await open_socket(hub, alice, card)
+    stalled.gate.clear()
+    # What is being sent now is held; the two after it wait together.
+    for changed, shown in [
+        (replace(first, seq=3, rate=7.0), "7.0/s"),
+        (at(job, 4, 300), "300 / 1,000"),
+        (replace(at(job, 5, 300), rate=9.0), "9.0/s"),
+        (replace(at(job, 6, 300), rate=9.0, time_left_seconds=60.0), "1 min"),
+    ]:
+        hub._accept_job(changed)
+        await until(lambda shown=shown: shown in hub_job.text)
+    stalled.gate.set()
+    await until(lambda: "1 min" in stalled.text)
+    for name in ("percent", "bar", "counted", "speed", "clock"):
+        assert stalled.last(f"card-{name}") == hub_job.last(f"card-{name}")
+    assert "30%" in stalled.last("card-percent")
+
+
+async def test_a_partial_that_reads_rows_is_painted_in_the_thread(
+    hub, alice, job, settings, tmp_path, monkeypatch
+):
+    """Also where it stands in for one of ours that reads none."""
+    from status.hub import painting
+
+    folder = tmp_path / "status" / "partials"
+    folder.mkdir(parents=True)
+    (folder / "badge.html").write_text("{{ job.state }}, {{ job.owner.username }}: {{ job.step.current }}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path, *settings.TEMPLATES[0]["DIRS"]]}]
+    monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
+    monkeypatch.setattr(painting, "_QUICK", set(painting._QUICK))
+    socket = await open_socket(hub, alice, badge(job))
+    for seq in (2, 3):
+        hub._accept_job(at(job, seq, seq))
+        await until(lambda seq=seq: socket.last("badge") == f"running, alice: {seq}")
+    assert BADGE not in painting._QUICK
+
+
+async def test_what_is_painted_at_once_overtakes_nothing_that_the_thread_paints(hub, alice, job):
+    socket = await open_socket(hub, alice, progress(job))
+    hold = threading.Event()
+    waiting = asyncio.create_task(hub._in_thread(hold.wait))
+    await asyncio.sleep(0)
+    hub._accept_job(at(job, 2, 100))
+    joined = asyncio.create_task(open_socket(hub, alice, progress(job)))
+    hub._accept_job(at(job, 3, 300))
+    hold.set()
+    await waiting
+    late = await joined
+    hub._accept_job(at(job, 4, 400))
+    for each in (socket, late):
+        await until(lambda each=each: "400 / 1,000" in each.text)
+        assert re.findall(r"(\d+) / 1,000", each.text) == sorted(re.findall(r"(\d+) / 1,000", each.text))
 
 
 async def test_a_lost_message_is_repaired_from_the_rows(hub, alice, job, settings):

@@ -23,7 +23,7 @@ from status.events import (
     from_wire,
 )
 from status.hub.entries import Entry, Live
-from status.hub.painting import paint, paint_block, read_events
+from status.hub.painting import paint, paint_at_once, paint_block, read_events
 from status.hub.people import People
 from status.hub.probe import Probe
 from status.hub.slots import Connection, Frame, LogFeed, Place, hand_out
@@ -246,7 +246,8 @@ class Hub(Subscription):
         moment = {entry.subject: (entry.version, entry.shown) for entry in entries}
         if not moment:
             return [(live, Frame()) for live, _regions in work]
-        return await self._in_thread(paint, work, moment)
+        painted = paint_at_once(work, moment) if self._painter.is_idle else None
+        return await self._in_thread(paint, work, moment) if painted is None else painted
 
     def _open_feed(self, live: Live, region: Region) -> None:
         async def block() -> tuple[Place, str]:
