@@ -10,9 +10,10 @@ from benchmarks.stack import Stack, alone
 VIEWERS = 1000
 SECONDS = 2.5
 ROUNDS = 3
-FLOOD = 300
-"""Updates a second of ours: more than can be delivered. Of the tutorial's, 20 are."""
-CARD_BYTES = 1120
+FLOOD = flows.flood(VIEWERS)
+"""Updates a second of ours. Of the tutorial's, 20 are more than can be delivered."""
+CARD_BYTES = 300
+"""What an update of the card takes: the cells that changed."""
 
 
 def measure(stack: Stack) -> list[Figure]:
@@ -72,8 +73,8 @@ def _figure(name: str, found: dict[str, float], peer: float, limit: float, times
         f"client {found['client']:.0%} of a core",
         bound=f"≥ {times}× the tutorial",
         holds=ratio >= times,
-        limit="what the bare loop takes as well, system call and wakeup of the reader, is half of it; most of the "
-        "rest `put` and `write` for each socket (py-spy)",
+        limit="what the bare loop takes as well, system call and wakeup of the reader, for each socket; then its "
+        "`write`, and for each frame receiving and rendering",
     )
 
 

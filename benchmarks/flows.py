@@ -13,6 +13,11 @@ CORE = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
+def flood(viewers: int) -> float:
+    """Updates a second that are more than can be delivered to so many; those too many cost the server as well."""
+    return 150_000 / viewers
+
+
 def window(server: Server, viewers: Viewers, seconds: float) -> dict[str, float]:
     """What is delivered in `seconds`.
 

@@ -36,8 +36,8 @@ def _one_viewer_each(stack: Stack) -> Figure:
         measured=f"{seen:,} of {sent:,} updates seen, p99 {late:,.0f} ms, {found['busy']:.0%} of a core",
         bound="none lost, p99 ≤ 300 ms, ≤ 1 core",
         holds=seen == sent and late <= 300 and found["busy"] <= 1,
-        limit="rendering 56 %, two fifths of that looking up names in contexts; receiving from Redis and "
-        "reading events 28 % (py-spy)",
+        limit="two fifths rendering the cells, a third receiving from Redis and reading events, the rest the "
+        "sockets and the loop",
     )
 
 
@@ -54,7 +54,7 @@ def _rows(stack: Stack) -> Figure:
         measured=f"{frames:.1f} frames/s per viewer of {found['bytes'] / 1000:.0f} KB, {found['busy']:.0%} of a core",
         bound="≤ 10 frames/s, ≤ 1 core",
         holds=frames <= 10.05 and found["busy"] <= 1,
-        limit="rendering of 500 rows a second, and the bytes",
+        limit="rendering of 500 rows a second",
     )
 
 

@@ -145,7 +145,7 @@ def _paint_log(live: Live, region: Region, memo: Memo) -> bool:
     # Where the tail begins behind what was sent, lines are missing in between.
     if feed.is_due_for_block or (fresh and fresh[0] is tail[0] and feed.last != NOWHERE):
         feed.reset(last)
-        return self._last is None or self._last.done()
+        return True
     if not fresh:
         return False
     key = (region, feed.last, last, live.view.language, live.view.timezone)
