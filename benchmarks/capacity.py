@@ -12,7 +12,7 @@ SECONDS = 2.5
 ROUNDS = 3
 FLOOD = flows.flood(VIEWERS)
 """Updates a second of ours. Of the tutorial's, 20 are more than can be delivered."""
-CARD_BYTES = 300
+CARD_BYTES = 220
 """What an update of the card takes: the cells that changed."""
 
 
