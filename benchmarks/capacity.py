@@ -13,9 +13,10 @@ FEWER = 200
 """Viewers of django-liveops: each takes several hops between threads and a query to connect."""
 SECONDS = 2.5
 ROUNDS = 3
-FLOOD = 300
-"""Updates a second of ours: more than can be delivered. Of the peers', 20 are."""
-CARD_BYTES = 1120
+FLOOD = flows.flood(VIEWERS)
+"""Updates a second of ours. Of the peers', 20 are more than can be delivered."""
+CARD_BYTES = 220
+"""What an update of the card takes: the cells that changed."""
 
 
 def measure(stack: Stack) -> list[Figure]:
@@ -82,8 +83,8 @@ def _figure(name: str, found: dict[str, float], peer: float, limit: float, times
         f"client {found['client']:.0%} of a core",
         bound=f"≥ {times}× the tutorial",
         holds=ratio >= times,
-        limit="what the bare loop takes as well, system call and wakeup of the reader, is half of it; most of the "
-        "rest `put` and `write` for each socket (py-spy)",
+        limit="what the bare loop takes as well, system call and wakeup of the reader, for each socket; then its "
+        "`write`, and for each frame receiving and rendering",
     )
 
 

@@ -15,13 +15,18 @@ CORE = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
+def flood(viewers: int) -> float:
+    """Updates a second that are more than can be delivered to so many; those too many cost the server as well."""
+    return 150_000 / viewers
+
+
 def window(server: Server, viewers: Viewers, seconds: float) -> dict[str, float]:
     """What is delivered in `seconds`.
 
     `rate`: deliveries a second; `cpu`: microseconds of the server for each; `busy` and `client`: the part of a
-    core that the server and the load client took; `bytes` of a frame.
+    core that the server and the load client took; `bytes` of a frame; `before`: the updates since the last report.
     """
-    viewers.report()
+    before = viewers.report()["updates"]
     began, cpu, client = time.monotonic(), server.cpu_seconds(), viewers.cpu_seconds()
     time.sleep(seconds)
     report = viewers.report()
@@ -35,6 +40,7 @@ def window(server: Server, viewers: Viewers, seconds: float) -> dict[str, float]
         "bytes": report["bytes"] / frames,
         "delays": report["delays"],
         "updates": report["updates"],
+        "before": before,
     }
 
 

@@ -91,8 +91,9 @@ def write(protocol: Any, frame: bytes) -> bool:
     is_open = type(transport) is TCPServer and transport.connected and protocol.state == protocol.STATE_OPEN
     if not is_open or transport.dataBuffer or transport._tempDataBuffer:
         return False
-    written: int | Exception = transport.writeSomeData(frame)
-    if isinstance(written, Exception):
+    try:
+        written: int = transport.socket.send(frame)
+    except OSError:
         return False
     if written < len(frame):
         transport.write(frame[written:])

@@ -28,6 +28,10 @@ class Subject:
     kind: Kind
     key: str
 
+    def __hash__(self) -> int:
+        # Looked up for each event: a text knows its hash, an enumeration computes it in Python.
+        return hash(self.key)
+
     @classmethod
     def job(cls, job_id: UUID) -> "Subject":
         """The job of that id."""
@@ -78,6 +82,9 @@ class Region:
     tag: str = "div"
     appends: bool = False
     """A log: what is new is appended, not swapped."""
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     def __post_init__(self) -> None:
         if not _TAG.match(self.tag):

@@ -4,7 +4,6 @@ First paint, live update, poll and reconnect all come through here, without a re
 depends on its subject and language alone, so one rendering serves everybody who sees it.
 """
 
-import re
 import zoneinfo
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,14 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from django.template import Template
 from django.template.loader import get_template
 from django.urls import reverse
 from django.utils import timezone, translation
-from django.utils.html import format_html
 from django.utils.safestring import mark_safe
 
 from status import conf
+from status.cells import PLACES, Painted, Places, changed_cells, format_attributes
 from status.events import Line, TopicEvent
+from status.memo import LOOK, keeps_look, look
 from status.models import Job, Notification, Topic
 from status.models.tree import members_of
 from status.notifications import read_inboxes
@@ -34,8 +35,6 @@ MOST_IN_BELL = 99
 CARD = "status/partials/card.html"
 FRESH_SECONDS = 60.0
 """What is unread and older makes no toast any more."""
-
-_CELL = re.compile(r"<!--cell ([\w-]+)-->(.*?)<!--/cell-->", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +92,16 @@ def count_new(subject: Subject) -> int:
     return newer.order_by()[:MOST_COUNTED].count()
 
 
-def render(region: Region, shown: Shown) -> str:
-    """What stands inside a region's element, in the active language."""
+def render(region: Region, shown: Shown, active: tuple[str | None, str] | None = None) -> str:
+    """What stands inside a region's element, in the active language and time zone, which a caller may know."""
     if region.appends:
         return render_lines(region, shown.job.tail if shown.job else [])
-    return get_template(region.template).render(shown.context())
+    found = get_template(region.template)
+    context = {**shown.context(), PLACES: Places(region.id)}
+    code = getattr(found, "template", None)
+    if isinstance(code, Template) and keeps_look(code):
+        context[LOOK] = active or look()
+    return found.render(context)
 
 
 def render_lines(region: Region, lines: list[Line]) -> str:
@@ -114,27 +118,18 @@ def swap(region: Region, inner: str) -> str:
     return mark_safe(f'<{region.tag} id="{region.id}" hx-swap-oob="innerHTML">{inner}</{region.tag}>')  # noqa: S308
 
 
-def changes(region: Region, before: str | None, html: str) -> dict[str, str]:
-    """The fragments that turn a region which holds `before` into `html`, by keys of `Frame.parts`.
+def changes(region: Region, before: Painted | None, after: Painted) -> dict[str, str]:
+    """The fragments that turn a region which holds `before` into `after`, by keys of `Frame.parts`.
 
     Where only cells differ, see `{% cell %}`, only those are swapped: links and focus beside them stay.
     """
-    if before is not None:
-        frame_before, cells_before = _cells(before)
-        frame, cells = _cells(html)
-        if frame == frame_before and cells.keys() == cells_before.keys():
-            changed = [key for key, inner in cells.items() if inner != cells_before[key]]
-            return {
-                f"{region.id}/{key}": f'<span id="{key}" hx-swap-oob="innerHTML">{cells[key]}</span>'
-                for key in changed
-            }
-    return {region.id: swap(region, html)}
-
-
-def _cells(html: str) -> tuple[str, dict[str, str]]:
-    """What stands around the cells of a region, and what stands in them."""
-    cells = dict(_CELL.findall(html))
-    return _CELL.sub("", html) if cells else html, cells
+    cells = None if before is None else changed_cells(before, after)
+    if cells is None:
+        return {region.id: swap(region, after.html)}
+    return {
+        f"{region.id}/{key}": f'<span id="{key}" hx-swap-oob="innerHTML">{inner}</span>'
+        for key, inner in cells.items()
+    }
 
 
 def append(region: Region, inner: str) -> str:
@@ -171,23 +166,23 @@ def look_of(view: View) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Painted:
+class PaintedPage:
     """The regions of a page at one moment, the same for all who may see them."""
 
     found: dict[Subject, Shown]
     html: str
 
 
-def paint(view: View) -> Painted:
+def paint(view: View) -> PaintedPage:
     """Read what a page shows, and render every region of it."""
     found = load(view.subjects)
     with look_of(view):
-        return Painted(
+        return PaintedPage(
             found, "".join(swap(region, render(region, found[region.subject])) for region in view.regions)
         )
 
 
-def whole_frame(view: View, painted: Painted, told: Told) -> tuple[str, Told]:
+def whole_frame(view: View, painted: PaintedPage, told: Told) -> tuple[str, Told]:
     """Everything on a page that moves, for one who comes over HTTP.
 
     Args:
@@ -251,22 +246,7 @@ def swap_toast(slot: int, inner: str) -> str:
     return mark_safe(f'<div id="toast-{slot}" hx-swap-oob="innerHTML">{inner}</div>')  # noqa: S308
 
 
-def cell(key: str, inner: str, tag: str, attributes: dict[str, Any]) -> str:
-    """A part of a region that is swapped by itself, marked so that `changes` finds it."""
-    extra = format_attributes(attributes)
-    return mark_safe(f'<{tag} id="{key}"{extra}><!--cell {key}-->{inner}<!--/cell--></{tag}>')  # noqa: S308
-
-
 def element(region: Region, inner: str, attributes: dict[str, Any]) -> str:
     """The region's element for the first paint."""
     extra = format_attributes(attributes)
     return mark_safe(f'<{region.tag} id="{region.id}"{extra}>{inner}</{region.tag}>')  # noqa: S308
-
-
-def format_attributes(attributes: dict[str, Any]) -> str:
-    """Attributes as HTML; `_` in a name becomes `-`, so that `data_job` can be written in a template tag."""
-    return "".join(
-        format_html(' {}="{}"', name.replace("_", "-"), value)
-        for name, value in attributes.items()
-        if value not in (None, False)
-    )

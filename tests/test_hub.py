@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -176,8 +177,41 @@ async def test_a_flood_is_conflated_and_ends_at_the_newest(hub, alice, job):
         hub._accept_job(at(job, seq, seq - 1))
         if seq % 100 == 0:
             await asyncio.sleep(0)
-    await until(lambda: "1,000" in (socket.last("progress") or ""))
+    await until(lambda: "1,000 / 1,000" in socket.text)
     assert len(socket.frames) <= 6
+
+
+async def test_the_heartbeat_goes_with_a_frame_that_is_due_anyway(hub, alice, job, settings):
+    settings.STATUS = {"BEAT_SECONDS": 0.1}
+    socket = await open_socket(hub, alice, progress(job))
+    began = time.monotonic()
+    hub._accept_job(at(job, 2, 1))
+    for seq in range(3, 63):
+        hub._accept_job(at(job, seq, seq))
+        await asyncio.sleep(0.02)
+    later = socket.frames[2:]
+    assert len(later) <= 10 * (time.monotonic() - began) + 2
+    beats = [frame for frame in later if 'id="live-beat"' in frame]
+    assert len(beats) >= 3
+    assert all("progress" in frame for frame in beats)
+
+
+async def test_a_heartbeat_with_nothing_to_go_with_goes_alone(hub, alice, job, settings):
+    settings.STATUS = {"BEAT_SECONDS": 0.05, "FRAME_SECONDS": 30}
+    socket = await open_socket(hub, alice, progress(job))
+    await until(lambda: len(socket.frames) >= 3)
+    assert all(re.match('<div id="live-beat"', frame) for frame in socket.frames[1:])
+
+
+async def test_a_partial_that_breaks_takes_no_heartbeat_along(hub, alice, job, settings, monkeypatch):
+    settings.STATUS = {"BEAT_SECONDS": 0.05}
+    socket = await open_socket(hub, alice, progress(job))
+    live = next(iter(hub._lives.values()))
+    monkeypatch.setattr(core, "paint_at_once", lambda *args: 1 / 0)
+    live.beat = "<p>alive</p>"
+    hub._accept_job(at(job, 2, 1))
+    await until(lambda: "<p>alive</p>" in socket.text)
+    assert "Import" not in socket.text
 
 
 async def test_an_older_event_is_ignored(hub, alice, job):
@@ -214,7 +248,7 @@ async def test_many_who_watch_share_one_rendering(hub, alice, operator, job, mon
     rendered = []
     real = painting.render
     monkeypatch.setattr(
-        painting, "render", lambda region, shown: rendered.append(region.id) or real(region, shown)
+        painting, "render", lambda region, *what: rendered.append(region.id) or real(region, *what)
     )
     sockets = [await open_socket(hub, user, progress(job)) for user in (alice, operator) for _ in range(5)]
     assert len(hub._lives) == 1
@@ -237,11 +271,76 @@ async def test_a_stalled_reader_holds_nobody_and_gets_the_newest(hub, alice, job
     for seq in range(2, 60):
         hub._accept_job(at(job, seq, seq))
         await asyncio.sleep(0.005)
-    await until(lambda: "59" in (quick.last("progress") or ""))
+    await until(lambda: "59 / 1,000" in quick.text)
     assert stalled.frames == []
     stalled.gate.set()
-    await until(lambda: "59" in (stalled.last("progress") or ""))
+    await until(lambda: "59 / 1,000" in stalled.text)
     assert len(stalled.frames) <= 2
+
+
+async def test_a_stalled_reader_gets_every_cell_that_has_changed_meanwhile(hub, alice, job):
+    """First one cell changes, then another; the frame that waits has both."""
+    card = Region(Subject.job(job.pk), "status/partials/card.html", "card")
+    first = at(job, 2, 100)
+    hub_job = await open_socket(hub, alice, card)
+    hub._accept_job(first)
+    await until(lambda: "100 / 1,000" in hub_job.text)
+    stalled = await open_socket(hub, alice, card)
+    stalled.gate.clear()
+    # What is being sent now is held; the two after it wait together.
+    for changed, shown in [
+        (replace(first, seq=3, rate=7.0), "7.0/s"),
+        (at(job, 4, 300), "300 / 1,000"),
+        (replace(at(job, 5, 300), rate=9.0), "9.0/s"),
+        (replace(at(job, 6, 300), rate=9.0, time_left_seconds=60.0), "1 min"),
+    ]:
+        hub._accept_job(changed)
+        await until(lambda shown=shown: shown in hub_job.text)
+    stalled.gate.set()
+    await until(lambda: "1 min" in stalled.text)
+    for name in ("percent", "bar", "counted", "speed", "clock"):
+        assert stalled.last(f"card-{name}") == hub_job.last(f"card-{name}")
+    assert "30%" in stalled.last("card-percent")
+
+
+async def test_a_partial_that_reads_rows_is_painted_in_the_thread(
+    hub, alice, job, settings, tmp_path, monkeypatch
+):
+    """Also where it stands in for one of ours that reads none."""
+    from status.hub import painting
+
+    folder = tmp_path / "status" / "partials"
+    folder.mkdir(parents=True)
+    (folder / "badge.html").write_text("{{ job.state }}, {{ job.owner.username }}: {{ job.step.current }}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path, *settings.TEMPLATES[0]["DIRS"]]}]
+    monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
+    monkeypatch.setattr(painting, "_QUICK", set(painting._QUICK))
+    socket = await open_socket(hub, alice, badge(job))
+    for seq in (2, 3):
+        hub._accept_job(at(job, seq, seq))
+        await until(lambda seq=seq: socket.last("badge") == f"running, alice: {seq}")
+    assert BADGE not in painting._QUICK
+
+
+async def test_what_is_painted_at_once_overtakes_nothing_that_the_thread_paints(hub, alice, job, monkeypatch):
+    regions = progress(job), Region(Subject.topic("news"), CURRENT, "now", "span")
+    await open_socket(hub, alice, *regions)
+    hub._accept_job(at(job, 2, 100))
+    held, hold = threading.Event(), threading.Event()
+
+    def slow(*args):
+        held.set()
+        hold.wait(10)
+        return paint(*args)
+
+    monkeypatch.setattr(core, "paint", slow)
+    joining = asyncio.create_task(open_socket(hub, alice, *regions))
+    await until(held.is_set)
+    hub._accept_job(at(job, 3, 300))
+    await asyncio.sleep(0.05)
+    hold.set()
+    late = await joining
+    await until(lambda: "300 / 1,000" in late.text)
 
 
 async def test_a_lost_message_is_repaired_from_the_rows(hub, alice, job, settings):

@@ -18,7 +18,7 @@ from status.events import Line, Step
 from status.models import Attachment, Job
 from status.rendering import beat, last_beat
 from status.states import Failure, State
-from status.templatetags.status import counted, phase, speed
+from status.wording import counted, phase, speed
 
 # For `test_base_leaves_out_what_the_project_lacks`: a project that has nothing but this app.
 urlpatterns = [path("jobs/", include("status.urls"))]

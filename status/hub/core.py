@@ -26,16 +26,19 @@ from status.events import (
 )
 from status.hub.arrivals import Arrival, check
 from status.hub.entries import Entry, Live
-from status.hub.painting import paint, paint_block, read_events
+from status.hub.painting import paint, paint_at_once, paint_block, read_events
 from status.hub.people import People
 from status.hub.probe import Probe
-from status.hub.slots import Connection, Frame, LogFeed, Place
+from status.hub.slots import Connection, Frame, LogFeed, Place, hand_out
 from status.hub.subscription import Subscription
 from status.hub.together import Together
 from status.regions import Kind, Region, Subject, View
 from status.rendering import BEAT_ID, beat, last_beat, look_of, swap
 
 logger = logging.getLogger(__name__)
+
+RIDE_SECONDS = 0.2
+"""What is not news, as the heartbeat, waits so long for a frame that it can go with."""
 
 
 class Hub(Subscription):
@@ -115,7 +118,8 @@ class Hub(Subscription):
         lives = {arrival.live for arrival in welcome}
         for live, frame in await self._paint([(live, set(live.view.regions)) for live in lives]):
             # What changed since their last frame was painted here, and will not be painted for them again.
-            self._hand_out(live, frame)
+            if frame.parts or frame.logs:
+                hand_out(frame, live.connections)
         told = await self._people.greetings([arrival.connection for arrival in welcome])
         # From here on nothing is awaited: what is painted next goes to these as well.
         first = {live: self._first_frame(live) for live in lives}
@@ -127,7 +131,7 @@ class Hub(Subscription):
 
     def _first_frame(self, live: Live) -> Frame:
         swapped = [region for region in live.view.regions if not region.appends]
-        parts = {region.id: str(swap(region, live.html[region.id])) for region in swapped}
+        parts = {region.id: str(swap(region, live.html[region.id].html)) for region in swapped}
         with look_of(live.view):
             parts[BEAT_ID] = beat()
         return Frame(parts=parts, logs=dict(live.feeds))
@@ -203,7 +207,7 @@ class Hub(Subscription):
     def _mark(self, entry: Entry, *, urgent: bool = False, counts: bool = True) -> None:
         """Paint the regions of `entry`: at once if their page had no frame lately, else in time.
 
-        What does not count goes out beside the pace; else each update of a job that reports at that pace would be late.
+        What does not count is nothing new: it goes with the next frame, or soon by itself.
         """
         for listener in entry.listeners:
             listener.wake(urgent=urgent or not counts)
@@ -211,12 +215,23 @@ class Hub(Subscription):
         for live in entry.lives:
             counters.conflated += counts and bool(live.dirty)
             live.dirty.update(live.regions_of(entry.subject))
-            live.counts = live.counts or counts
-            wait = 0.0 if urgent else live.pace.wait(now, conf.current().frame_seconds)
-            if wait == 0 or not (counts or live.timer):
+            if urgent:
                 self._make_ready(live)
-            elif live.timer is None and live not in self._ready:
-                live.timer = asyncio.get_running_loop().call_later(wait, self._make_ready, live)
+            else:
+                wait = live.pace.wait(now, conf.current().frame_seconds) if counts else RIDE_SECONDS
+                self._schedule(live, wait)
+
+    def _schedule(self, live: Live, wait_seconds: float) -> None:
+        """Have `live` painted in so many seconds, unless it is sooner anyway."""
+        if wait_seconds <= 0:
+            self._make_ready(live)
+        elif live not in self._ready:
+            loop = asyncio.get_running_loop()
+            at = loop.time() + wait_seconds
+            if live.timer is None or at < live.timer.when():
+                if live.timer is not None:
+                    live.timer.cancel()
+                live.timer = loop.call_at(at, self._make_ready, live)
 
     def _make_ready(self, live: Live) -> None:
         if live.timer is not None:
@@ -231,30 +246,39 @@ class Hub(Subscription):
         await self._kick.wait()
         self._kick.clear()
         lives, self._ready = self._ready, set()
-        work = []
+        work, beats = [], {}
+        painted: list[tuple[Live, Frame]] = []
         for live in lives:
-            if live.counts:
-                live.pace.take(time.monotonic(), conf.current().frame_seconds)
-            dirty, live.dirty, live.counts = live.dirty, set(), False
+            # All count, also what was urgent: a page gets no more frames than the pace says.
+            live.pace.take(time.monotonic(), conf.current().frame_seconds)
+            dirty, live.dirty = live.dirty, set()
+            beats[live], live.beat = live.beat, ""
             work.append((live, dirty))
-        for live, frame in await self._paint(work):
-            self._hand_out(live, frame)
-
-    def _hand_out(self, live: Live, frame: Frame) -> None:
-        for connection in live.connections:
-            if connection.ready:
-                connection.put(frame)
+        try:
+            painted = await self._paint(work)
+        except Exception:
+            # The pages are told all the same that their sockets live.
+            painted = [(live, Frame()) for live, _dirty in work]
+            raise
+        finally:
+            for live, frame in painted:
+                if beats[live]:
+                    frame.parts[BEAT_ID] = beats[live]
+                if frame.parts or frame.logs:
+                    hand_out(frame, live.connections)
 
     async def _paint(self, work: list[tuple[Live, set[Region]]]) -> list[tuple[Live, Frame]]:
-        """Paint regions anew; returns what changed by that, as frames."""
+        """Paint regions anew; returns for each page what changed by that, which may be nothing."""
         logs = [(live, region) for live, regions in work for region in regions if region.appends]
         for live, region in logs:
             self._open_feed(live, region)
         entries = {live.entries[region.subject] for live, regions in work for region in regions}
         await self._settle(entries, {region.subject for _live, region in logs})
         moment = {entry.subject: (entry.version, entry.shown) for entry in entries}
-        painted = await self._in_thread(paint, work, moment)
-        return [(live, frame) for live, frame in painted if frame.parts or frame.logs]
+        if not moment:
+            return [(live, Frame()) for live, _regions in work]
+        painted = paint_at_once(work, moment) if self._painter.is_idle else None
+        return await self._in_thread(paint, work, moment) if painted is None else painted
 
     def _open_feed(self, live: Live, region: Region) -> None:
         async def block() -> tuple[Place, str]:
@@ -268,18 +292,18 @@ class Hub(Subscription):
     async def _beat(self) -> None:
         """Tell every page that its socket lives; count the lists anew, in case a message was lost."""
         await asyncio.sleep(conf.current().beat_seconds)
-        frames: dict[str, Frame] = {}
+        beats: dict[str, str] = {}
         now = asyncio.get_running_loop().time()
         for live in list(self._lives.values()):
             language = live.view.language
-            if language not in frames:
+            if language not in beats:
                 with look_of(live.view):
-                    frames[language] = Frame(parts={BEAT_ID: beat()})
+                    beats[language] = beat()
+            live.beat = beats[language]
+            self._schedule(live, RIDE_SECONDS)
             for connection in list(live.connections):
                 if connection.is_stuck(now):
                     await connection.close(1011)
-                elif connection.ready:
-                    connection.put(frames[language])
         self._people.mark_all()
         for entry in self._entries.values():
             if entry.subject.kind is Kind.LIST:

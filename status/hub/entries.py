@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from status import conf
+from status.cells import Painted
 from status.events import JobEvent, Line, TopicEvent
 from status.hub.slots import NOWHERE, Connection, LogFeed, Place
 from status.models import Job
@@ -83,7 +85,7 @@ class Entry:
         self.stale = self.stale or newest.is_terminal or (held is not None and _needs_row(newest, held))
         if self.job is not None and self.job.canvas:
             self.job.forget_members()
-        self.event = replace(newest, lines=())
+        self.event = replace(newest, lines=()) if newest.lines else newest
         self.version += 1
         return True
 
@@ -140,15 +142,30 @@ class Live:
     entries: dict[Subject, Entry]
     connections: set[Connection] = field(default_factory=set)
     dirty: set[Region] = field(default_factory=set)
-    html: dict[str, str] = field(default_factory=dict)
+    html: dict[str, Painted] = field(default_factory=dict)
     """What each region was last painted with: equal means nothing to send, so `<details>` stay open."""
     feeds: dict[str, LogFeed] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
-    counts: bool = False
-    """Whether its next frame is one of those that the pace limits."""
+    beat: str = ""
+    """The heartbeat that goes with its next frame."""
     timer: asyncio.TimerHandle | None = None
     over_since: float | None = None
 
-    def regions_of(self, subject: Subject) -> Iterable[Region]:
+    @cached_property
+    def _by_subject(self) -> dict[Subject, tuple[Region, ...]]:
+        found: dict[Subject, tuple[Region, ...]] = {}
+        for region in self.view.regions:
+            found[region.subject] = (*found.get(region.subject, ()), region)
+        return found
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {region.id: place for place, region in enumerate(self.view.regions)}
+
+    def regions_of(self, subject: Subject) -> tuple[Region, ...]:
         """The regions that show `subject`."""
-        return (region for region in self.view.regions if region.subject == subject)
+        return self._by_subject.get(subject, ())
+
+    def in_order(self, regions: Iterable[Region]) -> list[Region]:
+        """Some of its regions in the order of the page."""
+        return sorted(regions, key=lambda region: self._places[region.id])

@@ -4,6 +4,7 @@ import json
 import uuid
 from datetime import timedelta
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,6 +29,9 @@ JobManager = models.Manager.from_queryset(JobQuerySet)
 
 # What an instance computes once from its columns.
 _CACHED = {"step_list", "tail", "files", "branch"}
+
+_MOVING = LIVE_FIELDS[1:]
+_moving = attrgetter(*_MOVING)
 
 
 class Job(models.Model):
@@ -200,8 +204,10 @@ class Job(models.Model):
     def at(self, event: JobEvent) -> "Job":
         """This job as `event` shows it; neither self nor the row changes."""
         job = Job.__new__(Job)
-        job.__dict__ = {name: value for name, value in self.__dict__.items() if name not in _CACHED}
-        job.__dict__.update({name: getattr(event, name) for name in LIVE_FIELDS[1:]})
+        job.__dict__ = dict(self.__dict__)
+        for name in _CACHED:
+            job.__dict__.pop(name, None)
+        job.__dict__.update(zip(_MOVING, _moving(event), strict=True))
         job.steps = [step.to_wire() for step in event.steps]
         job.step_list = list(event.steps)
         job.__dict__["_files_of"] = self if event.file_count == self.file_count else None
@@ -250,9 +256,13 @@ class Job(models.Model):
     @property
     def step(self) -> Step | None:
         """The step that runs, or the last that did."""
-        begun = [step for step in self.step_list if step.state != "pending"]
-        running = [step for step in begun if step.state == "running"]
-        return next(reversed(running or begun), None)
+        last = None
+        for step in reversed(self.step_list):
+            if step.state == "running":
+                return step
+            if last is None and step.state != "pending":
+                last = step
+        return last
 
     @property
     def step_number(self) -> int:

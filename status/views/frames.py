@@ -11,10 +11,10 @@ from django.views.decorators.vary import vary_on_cookie
 
 from status import access, conf, rendering
 from status.regions import Kind, View
-from status.rendering import Painted
+from status.rendering import PaintedPage
 from status.told import COOKIE, COOKIE_SECONDS, Told
 
-_painted: dict[object, tuple[float, Painted]] = {}
+_painted: dict[object, tuple[float, PaintedPage]] = {}
 """What was painted within the last `FRAME_SECONDS`, and until when it is good: a page gets no more frames than one
 in that time, and where sockets are refused many ask for the same."""
 
@@ -53,7 +53,7 @@ def _note_told(response: HttpResponse, told: Told) -> None:
     )
 
 
-def _paint(view: View) -> Painted:
+def _paint(view: View) -> PaintedPage:
     now = time.monotonic()
     until, painted = _painted.get(view.look, (0.0, None))
     if painted is not None and now < until:
