@@ -11,7 +11,8 @@ from django.db import models, transaction
 from django.http import QueryDict
 from django.utils.translation import ngettext
 
-from status import files, jobs
+from status import audit, files, jobs
+from status.audit import Actor, Verb
 from status.models import Attachment, Job
 from status.registry import Startable
 
@@ -31,7 +32,15 @@ def key_of(source: str, user: Any, key: str) -> str:
     return f"{source}:{user.pk}:{key}"[:KEY_COLUMN_LENGTH] if key else ""
 
 
-def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> Job:
+def start_from_form(
+    entry: Startable,
+    form: forms.Form,
+    user: Any,
+    key: str,
+    *,
+    actor: Actor | None = None,
+    again: Job | None = None,
+) -> Job:
     """Start `entry` with the data of a valid form; its files become input attachments.
 
     Args:
@@ -39,6 +48,8 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
         form: a valid one.
         user: becomes the job's owner.
         key: names what is started among all that lives, so that a double click starts one job; empty for none.
+        actor: who starts it, for the audit trail. None: a program does.
+        again: the job of which this is a repetition.
 
     Raises:
         ValidationError: the startable's function refused what the form let pass; nothing is left behind.
@@ -71,11 +82,20 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
             params={name: data.getlist(name) for name in form.fields if name in data},
             job_id=job_id,
         )
-        if job.pk != job_id:
+        if job.pk == job_id:
+            _note(actor, job, again)
+        else:
             Attachment.objects.filter(job_id=job_id).delete()
     if job.pk != job_id:
         files.delete(attachments)
     return job
+
+
+def _note(actor: Actor | None, job: Job, again: Job | None) -> None:
+    if again is None:
+        audit.record(actor, Verb.START, job)
+    else:
+        audit.record(actor, Verb.START_AGAIN, job, of=str(again.pk))
 
 
 def _uploads(value: Any) -> "list[UploadedFile[Any]]":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from status import access
+from status.audit import Actor, Source
 from status.models import Token
 from status.programs.refusals import Refused
 
@@ -19,6 +20,12 @@ class Caller:
     def scope(self) -> Literal["read", "act"]:
         """How far: a session may act."""
         return "read" if self.token is not None and self.token.scope == Token.Scope.READ else "act"
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks, for the audit trail."""
+        through = self.token.name if self.token is not None else ""
+        return Actor(user=self.user, source=Source.API, through=through)
 
     def must_act(self) -> None:
         """Raise `Refused` for a token that may only read."""

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from status import conf, files
 from status.files import Deleted
-from status.models import Attachment, Job, LogLine, Notification
+from status.models import Attachment, AuditEntry, Job, LogLine, Notification
 from status.models.queries import JobQuerySet
 from status.sources.timetable import every
 from status.states import LIVE, TERMINAL, State
@@ -68,6 +68,7 @@ def prune_jobs() -> None:
     deadline = time.monotonic() + MOST_SECONDS
     pruning = prune(days=conf.current().keep_days, keep=conf.current().keep_jobs)
     prune_messages(conf.current().keep_days)
+    prune_audit(conf.current().keep_audit_days)
     for _pruned in pruning:
         if time.monotonic() > deadline:
             break
@@ -117,6 +118,26 @@ def prune_messages(days: float | None) -> int:
         return 0
     before = timezone.now() - timedelta(days=days)
     old = Notification.objects.filter(job__isnull=True, created_at__lt=before)
+    return old._raw_delete(old.db)
+
+
+def prune_audit(days: float | None) -> int:
+    """Delete from the audit trail what people did longer ago than `days`; None or 0: nothing.
+
+    Returns:
+        How many entries went.
+
+    Raises:
+        ValueError: the number is out of its range; nothing was deleted.
+
+    Example:
+        >>> prune_audit(365)
+        12
+    """
+    check(days, None)
+    if not days:
+        return 0
+    old = AuditEntry.objects.filter(at__lt=timezone.now() - timedelta(days=days))
     return old._raw_delete(old.db)
 
 

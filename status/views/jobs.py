@@ -34,7 +34,7 @@ def index(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "new_jobs": Subject.new_jobs(access.list_scope(request.user), since),
-        "shows_owner": access.sees_all(request.user),
+        "shows_owner": access.sees_others(request.user),
         "startables": registry.allowed(request.user),
     }
     return render(request, "status/jobs.html", context)

@@ -9,15 +9,16 @@ from django.db import DatabaseError
 
 from status import conf, files
 from status.files import Deleted
-from status.sources.prune import BATCH, Pruned, prune, prune_messages, would_prune
+from status.sources.prune import BATCH, Pruned, prune, prune_audit, prune_messages, would_prune
 
 
 class Command(BaseCommand):
     """Deletes old jobs, as beat does every hour."""
 
     help = (
-        "Delete ended jobs with their log lines and files, by age (--days) and by number (--keep). Live jobs "
-        "never go. Ends with 1 if something is wrong or a file could not be deleted."
+        "Delete ended jobs with their log lines and files, by age (--days) and by number (--keep), and what the audit "
+        'trail holds for longer than STATUS["KEEP_AUDIT_DAYS"]. Live jobs never go. '
+        "Ends with 1 if something is wrong or a file could not be deleted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -57,6 +58,7 @@ class Command(BaseCommand):
                 for some in pruning:
                     pruned += some
                 prune_messages(days)
+                prune_audit(conf.current().keep_audit_days)
             if options["orphans"]:
                 orphaned = files.delete_orphans(dry_run=dry_run)
         except ValueError as error:
