@@ -11,7 +11,10 @@ from typing import Any
 from status.models import AuditEntry, Job
 from status.models.audit import Source, Verb
 
-__all__ = ["Actor", "Source", "Target", "Verb", "at_command_line", "on_page", "record"]
+__all__ = ["Actor", "Source", "Target", "Verb", "at_command_line", "of_job", "on_page", "record"]
+
+MOST_SHOWN = 10
+"""Entries on the page of a job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +94,8 @@ def record(actor: Actor | None, verb: str, subject: Job | Target, **details: Any
         title=target.title[:255],
         details=details,
     )
+
+
+def of_job(job: Job) -> list[AuditEntry]:
+    """What was done to a job last, newest first; `MOST_SHOWN` at most."""
+    return list(AuditEntry.objects.filter(subject=str(job.pk), kind="job")[:MOST_SHOWN])

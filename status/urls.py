@@ -4,6 +4,7 @@ from django.urls import path
 
 from status.views import (
     attachments,
+    audit,
     cancellations,
     frames,
     jobs,
@@ -23,6 +24,7 @@ urlpatterns = [
     path("new/<slug:name>/", starts.new, name="start"),
     path("tokens/", tokens.index, name="tokens"),
     path("tokens/<uuid:token_id>/revocation/", tokens.revoke, name="revocation"),
+    path("audit/", audit.index, name="audit"),
     path("frame/", frames.detail, name="frame"),
     path("notifications/", notifications.index, name="notifications"),
     path("notifications/read/", notifications.read_all, name="notifications-read"),
@@ -34,6 +36,7 @@ urlpatterns = [
     path("<uuid:job_id>/members/", members.index, name="members"),
     path("<uuid:job_id>/seen/", notifications.seen, name="seen"),
     path("<uuid:job_id>/stop/", stops.create, name="stop"),
+    path("<uuid:job_id>/acts/", audit.of_job, name="acts"),
     path("<uuid:job_id>/log/", jobs.log, name="log"),
     path("<uuid:job_id>/files/<uuid:attachment_id>/", attachments.detail, name="attachment"),
 ]

@@ -1,7 +1,6 @@
 """What people did, when, and to what."""
 
 from django.db import models
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -31,6 +30,15 @@ class Source(models.TextChoices):
     COMMAND = "command", _("On the command line")
 
 
+KINDS = {
+    "job": _("Job"),
+    "schedule": _("Schedule"),
+    "queue": _("Queue"),
+    "token": _("Token"),
+}
+"""What the kinds of subjects of this app are called."""
+
+
 class AuditEntry(models.Model):
     """One thing that somebody did. It refers to no other row, so that it outlives its user and its subject."""
 
@@ -51,15 +59,17 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name = _("entry of the audit trail")
         verbose_name_plural = _("audit trail")
-        ordering = ["-id"]
+        ordering = ["-at", "-id"]
         # It is on a page of its own; nobody adds or changes an entry by hand.
         default_permissions = ()
         permissions = [("view_audit", "Can read what people did")]
         indexes = [
-            models.Index(fields=["kind", "subject", "-id"], name="status_audit_subject"),
-            models.Index(fields=["name", "-id"], name="status_audit_name"),
-            models.Index(fields=["verb", "-id"], name="status_audit_verb"),
-            models.Index(fields=["at"], name="status_audit_at"),
+            models.Index(fields=["-at", "-id"], name="status_audit_at"),
+            models.Index(fields=["subject", "-at", "-id"], name="status_audit_subject"),
+            models.Index(fields=["title", "-at", "-id"], name="status_audit_title"),
+            models.Index(fields=["name", "-at", "-id"], name="status_audit_name"),
+            models.Index(fields=["verb", "-at", "-id"], name="status_audit_verb"),
+            models.Index(fields=["kind", "-at", "-id"], name="status_audit_kind"),
         ]
 
     def __str__(self) -> str:
@@ -76,6 +86,6 @@ class AuditEntry(models.Model):
         return str(Source(self.source).label) if self.source in Source.values else self.source
 
     @property
-    def subject_url(self) -> str:
-        """The page of a job, which may be gone by now; empty for anything else."""
-        return reverse("status:job", args=[self.subject]) if self.kind == "job" else ""
+    def kind_label(self) -> str:
+        """What kind of thing it was done to, for people; one of somebody's own as it is."""
+        return str(KINDS.get(self.kind, self.kind))

@@ -272,6 +272,12 @@ def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
 
 
 @register.filter
+def may(user: Any, what: str) -> bool:
+    """Whether `user` may do something, as `access` says: `{% if user|may:"see_audit" %}`."""
+    return bool(getattr(access, f"may_{what}")(user))
+
+
+@register.filter
 def new_jobs(count: int) -> str:
     """ "3 new jobs"; "100+ new jobs" from a hundred on."""
     if count >= rendering.MOST_COUNTED:

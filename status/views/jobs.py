@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from status import access, conf, registry
+from status import access, audit, conf, registry
 from status.models import Job, Notification
 from status.notifications import mark_read
 from status.regions import Subject
@@ -52,6 +52,7 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "may_act": access.may_act(request.user, job),
         "may_stop": access.may_stop(request.user, job),
         "startable": _startable(request, job),
+        "acts": audit.of_job(job),
         "may_see_traceback": access.may_see_traceback(request.user),
     }
     return render(request, "status/job.html", context)
