@@ -250,14 +250,12 @@ def test_every_page_costs_the_same_and_none_is_shown_twice(admin, alice, job, dj
     # Some at the same moment.
     AuditEntry.objects.filter(pk__lt=rows[40].pk).update(at=timezone.now())
     seen, address = [], "/jobs/audit/?name=alice"
-    for pages in range(1, 9):
+    for _page in range(3):
         with django_assert_max_num_queries(9):
             response = admin.get(address)
         seen += [entry.title for entry in response.context["entries"]]
-        if response.context["older"] is None:
-            break
         address = f"/jobs/audit/?name=alice&before={response.context['older']}"
-    assert pages == 3
+    assert response.context["older"] is None
     assert len(seen) == len(set(seen)) == 60
 
 
