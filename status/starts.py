@@ -65,7 +65,7 @@ def start_from_form(
     with _deleted_on_error(attachments):
         for name, upload in ((name, upload) for name, found in uploads.items() for upload in found):
             attachments.append(_attachment(job_id, name, upload))
-    arguments = {name: _argument(value) for name, value in form.cleaned_data.items()}
+    arguments = {name: argument_of(value) for name, value in form.cleaned_data.items()}
     for name in uploads:
         ids = [str(attachment.pk) for attachment in attachments if attachment.field == name]
         arguments[name] = ids if isinstance(form.cleaned_data[name], list) else ids[0]
@@ -137,7 +137,8 @@ def _attachment(job_id: UUID, field: str, upload: "UploadedFile[Any]") -> Attach
     return attachment
 
 
-def _argument(value: Any) -> Any:
+def argument_of(value: Any) -> Any:
+    """A field's cleaned value as the task gets it: of a row its primary key."""
     if isinstance(value, models.Model):
         return value.pk
     if isinstance(value, models.QuerySet):

@@ -1,5 +1,6 @@
 """The pages: `path("jobs/", include("status.urls"))`."""
 
+from django.apps import apps
 from django.urls import path
 
 from status.views import (
@@ -40,3 +41,18 @@ urlpatterns = [
     path("<uuid:job_id>/log/", jobs.log, name="log"),
     path("<uuid:job_id>/files/<uuid:attachment_id>/", attachments.detail, name="attachment"),
 ]
+
+if apps.is_installed("django_celery_beat"):
+    from status.views import schedules
+
+    urlpatterns += [
+        path("schedules/", schedules.index, name="schedules"),
+        path("schedules/moments/", schedules.moments, name="schedule-moments"),
+        path("schedules/new/", schedules.new, name="schedule-new"),
+        path("schedules/preview/", schedules.preview, name="schedule-preview"),
+        path("schedules/<int:schedule_id>/", schedules.edit, name="schedule"),
+        path("schedules/<int:schedule_id>/pause/", schedules.pause, name="schedule-pause"),
+        path("schedules/<int:schedule_id>/resume/", schedules.resume, name="schedule-resume"),
+        path("schedules/<int:schedule_id>/run/", schedules.run, name="schedule-run"),
+        path("schedules/<int:schedule_id>/deletion/", schedules.delete, name="schedule-deletion"),
+    ]
