@@ -1,6 +1,7 @@
 """A rule of the project's own: what it leaves out does not exist, wherever somebody looks."""
 
 import asyncio
+import runpy
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from status import access, jobs, rendering, rules
 from status.models import Attachment, Job, Token
 from status.regions import Region, Subject, View
 from status.rules import OwnerRule, Rule
+from tests.processes import PROJECT
 from tests.tasks import add
 
 
@@ -186,3 +188,17 @@ def test_a_rule_that_cannot_be_used_is_told_and_lets_nobody_in(settings, alice, 
 def test_a_rule_must_say_what_is_visible(alice):
     with pytest.raises(NotImplementedError, match=r"Rule, which STATUS\[\"ACCESS\"\] names, has no visible"):
         rules.Rule().seen(alice, [Job(pk=UUID(int=1))])
+
+
+def test_the_rule_of_the_documents_does_what_they_say(alice, bob, operator):
+    rule = runpy.run_path(str(PROJECT / "tests/packaged/shop/tenants.py"))["TenantRule"]()
+    red = Group.objects.create(name="red")
+    red.user_set.add(alice, operator)
+    for owner in (alice, bob, None):
+        Job.objects.create(task="t", title=str(owner), owner=owner)
+    seen = {
+        user: {str(job.owner) for job in rule.visible(user, Job.objects.all())}
+        for user in (alice, bob, operator)
+    }
+    assert seen == {alice: {"alice"}, bob: {"bob"}, operator: {"alice"}}
+    assert not rule.sees_all(operator)

@@ -1,6 +1,7 @@
 """The pages of schedules, over django-celery-beat's tables."""
 
 import json
+import runpy
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from unittest import mock
@@ -25,6 +26,7 @@ from status.schedules.forms import ScheduleForm, TimingForm
 from status.schedules.words import in_words, zone_of
 from status.sources.claim import adopted
 from status.sources.missed import PULSE
+from tests.processes import PROJECT
 from tests.tasks import add
 
 ADD, FARM = "tests.tasks.add", "demo.renders.render_on_the_farm"
@@ -453,3 +455,12 @@ def test_every_task_with_a_form_can_be_shown_as_one(admin):
     for item in all_for(ANYBODY):
         assert ScheduleForm(item).initial_timing()["kind"] == "interval"
     assert TimingForm({}).is_valid() is False
+
+
+def test_without_django_celery_beat_there_are_no_such_pages(settings):
+    def names() -> set[str]:
+        return {pattern.name for pattern in runpy.run_path(str(PROJECT / "status/urls.py"))["urlpatterns"]}
+
+    assert "schedules" in names()
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_celery_beat"]
+    assert not [name for name in names() if name.startswith("schedule")]
