@@ -20,6 +20,7 @@ from django_celery_beat.models import (
 )
 from django_celery_beat.schedulers import ModelEntry
 
+from status import access
 from status.models import AuditEntry, Job, Topic
 from status.schedules import listing
 from status.schedules.forms import ScheduleForm, TimingForm
@@ -99,6 +100,13 @@ def test_the_list_costs_a_fixed_number_of_queries(admin, django_assert_max_num_q
         after = response.context["more"]
     assert seen == [f"n{n:03}" for n in range(120)]
     assert not after
+
+
+def test_an_index_finds_the_newest_run(operator):
+    newest = access.visible_jobs(operator).filter(schedule="n001").order_by("-created_at")[:1]
+    said = newest.explain()
+    assert "status_job_schedule" in said or "Seq Scan" in said
+    assert "TEMP B-TREE" not in said
 
 
 def test_what_the_console_runs_for_itself_stands_apart_and_is_left_alone(admin, db):

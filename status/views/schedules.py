@@ -125,7 +125,7 @@ def _form(request: HttpRequest, item: Schedulable, row: Row | None) -> HttpRespo
     is_preview = PREVIEW in request.POST
     if request.method == "POST" and form.is_valid() and not is_preview:
         saved = acts.save(form, item, task, on_page(request.user))
-        messages.success(request, _("The schedule “%s” is saved.") % saved.name)
+        messages.success(request, _("The schedule “%s” is saved.") % saved.name, fail_silently=True)
         return redirect("status:schedules")
     timing = TimingForm(request.POST) if request.method == "POST" else TimingForm(form.initial_timing())
     context = {
@@ -190,7 +190,7 @@ def delete(request: HttpRequest, schedule_id: int) -> HttpResponse:
     if request.method == "GET":
         return render(request, "status/schedules/delete.html", {"row": row})
     acts.delete(row.task, on_page(request.user))
-    messages.success(request, _("The schedule “%s” is deleted.") % row.task.name)
+    messages.success(request, _("The schedule “%s” is deleted.") % row.task.name, fail_silently=True)
     return redirect("status:schedules")
 
 
