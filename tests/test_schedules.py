@@ -212,6 +212,8 @@ def test_tasks_to_choose_from_are_those_allowed(admin, settings):
     assert FARM in text
     # They ask for files.
     assert "demo.tasks.profile_csv" not in text
+    settings.STATUS = {**settings.STATUS, "TRACK": ["*"]}
+    assert "status.sweep" not in text_of(admin.get("/jobs/schedules/new/"))
     settings.STATUS = {**settings.STATUS, "TRACK": []}
     assert ADD not in text_of(admin.get("/jobs/schedules/new/"))
     with mock.patch.dict("status.registry.startables", clear=True):

@@ -174,9 +174,8 @@ def run(request: HttpRequest, row: Row) -> HttpResponse:
     try:
         return redirect(acts.run_now(row.task, on_page(request.user)))
     except (TypeError, ValueError) as error:
-        messages.error(
-            request, _("“%(name)s” cannot be run: %(error)s") % {"name": row.task.name, "error": error}
-        )
+        said = _("“%(name)s” cannot be run: %(error)s") % {"name": row.task.name, "error": error}
+        messages.error(request, said, fail_silently=True)
         return redirect("status:schedules")
 
 
