@@ -320,6 +320,29 @@ def test_bad_input_is_told_and_saves_nothing(admin, wrong, said):
     assert list(PeriodicTask.objects.all()) == [taken]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {**DAILY, "every": "x", "period": "moons"},
+        {**HOURLY, "minute": "?", "hour": "*" * 500, "zone": "Mars"},
+    ],
+)
+def test_what_nobody_sees_stops_nobody(admin, data):
+    admin.post(f"{NEW}{ADD}", {"name": "New", "arguments": "[1, 2]", **data})
+    assert PeriodicTask.objects.get().name == "New"
+
+
+def test_a_name_that_somebody_else_has_just_taken_is_told(admin):
+    """Between the look and the write there is room for another."""
+    PeriodicTask.objects.create(
+        name="Taken", task=ADD, interval=IntervalSchedule.objects.create(every=1, period="days")
+    )
+    with mock.patch.object(ScheduleForm, "clean_name", lambda self: self.cleaned_data["name"]):
+        text = text_of(admin.post(f"{NEW}{ADD}", {"name": "Taken", "arguments": "[1, 2]", **HOURLY}))
+    assert "Another schedule has just got this name" in text
+    assert (PeriodicTask.objects.count(), AuditEntry.objects.count()) == (1, 0)
+
+
 def test_the_next_five_runs_are_shown_in_the_schedules_zone(admin):
     noon = datetime(2026, 10, 24, 12, tzinfo=UTC)
     with mock.patch("django.utils.timezone.now", return_value=noon):

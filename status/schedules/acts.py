@@ -33,8 +33,8 @@ def resume(task: PeriodicTask, actor: Actor) -> bool:
 
 def _switch(task: PeriodicTask, actor: Actor, *, enabled: bool) -> bool:
     with transaction.atomic():
-        held = PeriodicTask.objects.select_for_update().get(pk=task.pk)
-        if held.enabled is enabled:
+        held = PeriodicTask.objects.select_for_update().filter(pk=task.pk).first()
+        if held is None or held.enabled is enabled:
             return False
         held.enabled = enabled
         # Of a paused one it forgets the last run, so that what came due meanwhile is not made up for.

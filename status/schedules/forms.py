@@ -33,6 +33,9 @@ CRONTAB = {
 }
 """Its fields, each with how many values there are, and the first."""
 
+FIELDS = {"interval": ("every", "period"), "crontab": (*CRONTAB, "zone")}
+"""Those of each kind."""
+
 PERIODS = [
     (IntervalSchedule.SECONDS, gettext_lazy("seconds")),
     (IntervalSchedule.MINUTES, gettext_lazy("minutes")),
@@ -83,6 +86,11 @@ class TimingForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """What the chosen kind needs must be there, and come due some day."""
         cleaned = super().clean() or {}
+        for kind, names in FIELDS.items():
+            if kind != cleaned.get("kind"):
+                # Nobody sees them, so nobody could mend them.
+                for name in names:
+                    self.errors.pop(name, None)
         if cleaned.get("kind") == "interval":
             for name in ("every", "period"):
                 if not cleaned.get(name) and name not in self.errors:

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -124,9 +125,13 @@ def _form(request: HttpRequest, item: Schedulable, row: Row | None) -> HttpRespo
     form = ScheduleForm(item, task, request.POST if request.method == "POST" else None)
     is_preview = PREVIEW in request.POST
     if request.method == "POST" and form.is_valid() and not is_preview:
-        saved = acts.save(form, item, task, on_page(request.user))
-        messages.success(request, _("The schedule “%s” is saved.") % saved.name, fail_silently=True)
-        return redirect("status:schedules")
+        try:
+            saved = acts.save(form, item, task, on_page(request.user))
+        except (IntegrityError, ValidationError):
+            form.add_error("name", _("Another schedule has just got this name. Choose another one."))
+        else:
+            messages.success(request, _("The schedule “%s” is saved.") % saved.name, fail_silently=True)
+            return redirect("status:schedules")
     timing = TimingForm(request.POST) if request.method == "POST" else TimingForm(form.initial_timing())
     context = {
         "form": form,
