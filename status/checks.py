@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 
-from status import conf
+from status import conf, rules
 from status.models import Delivery
 from status.sources.prune import check
 
@@ -18,6 +18,7 @@ def connect() -> None:
     register(check_settings, Tags.compatibility)
     register(check_channel_layer, Tags.compatibility)
     register(check_retention, Tags.compatibility)
+    register(check_access, Tags.compatibility)
     register(check_worker_pool, Tags.compatibility)
     register(check_middleware, Tags.compatibility)
     register(check_site_url, Tags.compatibility)
@@ -54,9 +55,20 @@ def check_retention(**kwargs: Any) -> list[CheckMessage]:
     """What is kept is said in numbers; a negative age would be in the future, and everything older."""
     try:
         check(conf.current().keep_days, conf.current().keep_jobs)
+        check(conf.current().keep_audit_days, None)
     except ValueError as error:
-        hint = "Set KEEP_DAYS and KEEP_JOBS in STATUS; until then nothing is pruned."
+        hint = "Set KEEP_DAYS, KEEP_JOBS and KEEP_AUDIT_DAYS in STATUS; until then nothing is pruned."
         return [Error(str(error), hint=hint, id="status.E003")]
+    return []
+
+
+def check_access(**kwargs: Any) -> list[CheckMessage]:
+    """The rule that says who may see what is there; without it every page would be an error."""
+    try:
+        rules.load(conf.current().access)
+    except (ImportError, TypeError) as error:
+        hint = 'Set STATUS["ACCESS"] to the dotted path of a subclass of status.rules.Rule.'
+        return [Error(str(error), hint=hint, id="status.E004")]
     return []
 
 

@@ -73,6 +73,12 @@ class Conf:
     keep_jobs: int | None = None
     """Only so many ended jobs are kept, the newest, whoever's they are; 0 or None: no limit by number."""
 
+    keep_audit_days: float | None = 365
+    """What people did longer ago is deleted from the audit trail; 0 or None: kept for ever."""
+
+    access: str = "status.rules.OwnerRule"
+    """The dotted path of the class that says who may see which jobs and act on them; see [access](access.md)."""
+
     result_max_bytes: int = 262_144
     """A larger return value (as JSON) is not kept on the row."""
 

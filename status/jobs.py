@@ -7,7 +7,8 @@ from celery.canvas import Signature
 from django.db import IntegrityError, router, transaction
 from django.utils import timezone
 
-from status import canvas, channel, conf, outbox, workflow
+from status import audit, canvas, channel, conf, outbox, workflow
+from status.audit import Actor, Verb
 from status.call_off import call_off
 from status.events import ListEvent
 from status.models import Job
@@ -29,6 +30,7 @@ def start(
     startable: str = "",
     params: dict[str, Any] | None = None,
     job_id: UUID | None = None,
+    schedule: str = "",
 ) -> Job:
     """Start a task, or a canvas, as a job.
 
@@ -48,6 +50,7 @@ def start(
         startable: the name under which the task was started from a page.
         params: the form's data, for who starts it again.
         job_id: the id to give, for who must know it beforehand; also the Celery task id.
+        schedule: the name of the schedule whose run this is.
 
     Returns:
         The new job, or the live one that holds `key`.
@@ -71,6 +74,7 @@ def start(
         repeatable=repeatable,
         startable=startable,
         params=params or {},
+        schedule=schedule[:200],
     )
     members = canvas.plan(job, tree)
     database = router.db_for_write(Job)
@@ -93,7 +97,7 @@ def start(
     return job
 
 
-def cancel(job: Job) -> Job:
+def cancel(job: Job, *, actor: Actor | None = None, verb: str = Verb.CANCEL) -> Job:
     """Cancel a job, and all that is in it.
 
     What has not begun never will. What runs is asked: its next `track()` or `update()` raises `JobCancelled`,
@@ -101,32 +105,37 @@ def cancel(job: Job) -> Job:
 
     Args:
         job: any job; only its id is used.
+        actor: who does it, for the audit trail; written if it changes anything. None: a program does.
+        verb: what the audit trail calls it.
 
     Returns:
         The job as it is now.
 
     Example:
-        >>> cancel(job).is_cancelling
+        >>> cancel(job, actor=on_page(request.user)).is_cancelling
         True
     """
     held = Job.objects.get(pk=job.pk)
     if held.is_live:
-        _cancel_one(held)
+        _cancel_one(held, actor, verb)
         _cancel_inside(held)
     return held
 
 
-def _cancel_one(held: Job) -> None:
+def _cancel_one(held: Job, actor: Actor | None, verb: str) -> None:
     # Whoever begins or ends it meanwhile makes one of these miss, and then the other fits.
     for _attempt in range(2):
         if not held.is_live:
             return
-        moved = (
-            not held.canvas
-            and Job.objects.advance(
-                held.pk, State.CANCELLED, attempt=held.attempt, only_from=[State.QUEUED, State.WAITING]
-            )
-        ) or Job.objects.request_cancel(held.pk)
+        with transaction.atomic():
+            moved = (
+                not held.canvas
+                and Job.objects.advance(
+                    held.pk, State.CANCELLED, attempt=held.attempt, only_from=[State.QUEUED, State.WAITING]
+                )
+            ) or Job.objects.request_cancel(held.pk)
+            if moved:
+                audit.record(actor, verb, held)
         held.refresh_from_db()
         if moved:
             channel.publish(held.event())
@@ -163,7 +172,7 @@ def tell_parent(job: Job) -> None:
     reporter().refresh_soon(parents)
 
 
-def retry(job: Job) -> Job:
+def retry(job: Job, *, actor: Actor | None = None) -> Job:
     """Run a failed or cancelled job again, with the same arguments and files, as its next attempt.
 
     Of a canvas only those members run again that did not succeed, and what was not run after them. A member
@@ -172,6 +181,7 @@ def retry(job: Job) -> Job:
 
     Args:
         job: any job; only its id is used.
+        actor: who does it, for the audit trail; written if it changes anything. None: a program does.
 
     Returns:
         The job as it is now.
@@ -186,6 +196,8 @@ def retry(job: Job) -> Job:
     held = Job.objects.get(pk=job.pk)
     with transaction.atomic():
         reopened = workflow.reopen(held)
+        if reopened:
+            audit.record(actor, Verb.RETRY, held)
     held.refresh_from_db()
     if reopened:
         transaction.on_commit(lambda: _announce_again(held))

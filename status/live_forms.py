@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from status import access, conf, page_socket, registry, rendering
+from status.audit import on_page
 from status.forms import focus_first_error
 from status.inbound import Allowance, Beyond, TooFast, TooLarge, in_thread
 from status.models import Job
@@ -228,7 +229,7 @@ def _start(entry: Startable, form: forms.Form, user: Any, key: str) -> Job | Non
     if not form.is_valid():
         return None
     try:
-        return start_from_form(entry, form, user, key_of("form", user, key))
+        return start_from_form(entry, form, user, key_of("form", user, key), actor=on_page(user))
     except ValidationError as error:
         form.add_error(None, error)
         return None

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 ATTEMPT_HEADER = "status_attempt"
 MEMBER_HEADER = "status_member"
+JOB_HEADER = "status_job"
+"""That the run is to be a job, whatever `STATUS["TRACK"]` says; its value is the name of its startable, or empty."""
 SEND_TASK = "status.send"
 MOST_IN_LINE = 100
 BATCH = 500

@@ -9,8 +9,16 @@ from uuid import UUID
 
 from status import channel
 
+RULED = "as:"
+"""Begins the scope of a list that a rule of the project's chooses; the primary key of its user follows."""
+
 _TAG = re.compile(r"[a-z][a-z0-9]*\Z")
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
+
+
+def scope_of_rule(user: str) -> str:
+    """The scope of the list that the project's own rule chooses for the user with that primary key."""
+    return f"{RULED}{user}"
 
 
 class Kind(StrEnum):
@@ -44,7 +52,7 @@ class Subject:
 
     @classmethod
     def new_jobs(cls, scope: str, since: datetime) -> "Subject":
-        """The jobs of `scope` (an owner's primary key as text, or `all`) made after `since`."""
+        """The jobs of `scope` (an owner's primary key as text, `all`, or a rule's) made after `since`."""
         return cls(Kind.LIST, f"{int(since.timestamp() * 1_000_000)}:{scope}")
 
     @property
@@ -69,7 +77,8 @@ class Subject:
             return channel.job_group(self.job_id)
         if self.kind is Kind.TOPIC:
             return channel.topic_group(self.key)
-        return channel.list_group(self.scope)
+        # Whose a job is for a rule of the project's, only a query tells.
+        return channel.list_group("all" if self.scope.startswith(RULED) else self.scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.template import Template
 from django.template.loader import get_template
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
 
-from status import conf
+from status import access, conf
 from status.cells import PLACES, Painted, Places, changed_cells, format_attributes
 from status.events import Line, TopicEvent
 from status.memo import LOOK, keeps_look, look
 from status.models import Job, Notification, Topic
 from status.models.tree import members_of
 from status.notifications import read_inboxes
-from status.regions import Kind, LiveForm, Region, Subject, View
+from status.regions import RULED, Kind, LiveForm, Region, Subject, View
 from status.told import Told
 
 BEAT_ID = "live-beat"
@@ -86,10 +87,14 @@ def load_topics(names: Iterable[str]) -> list[TopicEvent]:
 
 def count_new(subject: Subject) -> int:
     """How many jobs came into a list since the page was made; at most 100."""
-    newer = Job.objects.filter(created_at__gt=subject.since, parent=None)
-    if subject.scope != "all":
-        newer = newer.filter(owner_id=subject.scope)  # type: ignore[misc]  # Keys may be UUIDs.
-    return newer.order_by()[:MOST_COUNTED].count()
+    if subject.scope.startswith(RULED):
+        user = get_user_model()._default_manager.filter(pk=subject.scope.removeprefix(RULED)).first()
+        listed = access.visible_jobs(user) if user is not None else Job.objects.none()
+    else:
+        listed = Job.objects.filter(parent=None)
+        if subject.scope != "all":
+            listed = listed.filter(owner_id=subject.scope)  # type: ignore[misc]  # Keys may be UUIDs.
+    return listed.filter(created_at__gt=subject.since).order_by()[:MOST_COUNTED].count()
 
 
 def render(region: Region, shown: Shown, active: tuple[str | None, str] | None = None) -> str:

@@ -60,7 +60,7 @@ def test_the_inbox_costs_the_same_however_much_is_in_it(
 ):
     told = tell(alice, 300)
     signed_in.get(INBOX)
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         assert len(ids(signed_in.get(INBOX + page.format(told[100])))) == 25
 
 

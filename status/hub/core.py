@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 
-from status import access, conf
+from status import access, channel, conf
 from status.counters import counters
 from status.events import (
     Event,
@@ -202,7 +202,8 @@ class Hub(Subscription):
         counters.outdated += not read
 
     def _lists(self, scope: str) -> list[Entry]:
-        return [e for s, e in self._entries.items() if s.kind is Kind.LIST and s.scope == scope]
+        group = channel.list_group(scope)
+        return [e for s, e in self._entries.items() if s.kind is Kind.LIST and s.group == group]
 
     def _mark(self, entry: Entry, *, urgent: bool = False, counts: bool = True) -> None:
         """Paint the regions of `entry`: at once if their page had no frame lately, else in time.

@@ -1,5 +1,6 @@
 """The rows."""
 
+from status.models.audit import AuditEntry
 from status.models.delivery import Delivery
 from status.models.job import Job
 from status.models.notification import Notification
@@ -11,6 +12,7 @@ from status.models.tokens import Token
 __all__ = [
     "FRESH",
     "Attachment",
+    "AuditEntry",
     "Delivery",
     "Job",
     "LogLine",

@@ -144,6 +144,8 @@ class Job(models.Model):
                 name="status_job_ended",
                 condition=Q(finished_at__isnull=False, parent__isnull=True),
             ),
+            # The newest run of each schedule.
+            models.Index(fields=["schedule", "-created_at"], name="status_job_schedule"),
             models.Index(fields=["parent", "state", "position"], name="status_job_members"),
             models.Index(fields=["root", "state"], name="status_job_root"),
             models.Index(fields=["key"], name="status_job_key", condition=Q(key__isnull=False)),
@@ -153,7 +155,11 @@ class Job(models.Model):
                 condition=Q(refreshed_at__isnull=False),
             ),
         ]
-        permissions = [("stop_job", "Can stop a running job at once")]
+        permissions = [
+            ("stop_job", "Can stop a running job at once"),
+            ("change_queue", "Can pause and resume a queue"),
+            ("change_schedule", "Can make, edit, pause, run and delete schedules"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["parent", "position"], name="status_job_position"),
             models.UniqueConstraint(

@@ -106,7 +106,8 @@ def start(
     if not form.is_valid():
         raise _bad_form(form)
     try:
-        return start_from_form(entry, form, caller.user, key_of("api", caller.user, key[:LONGEST_KEY]))
+        held_by = key_of("api", caller.user, key[:LONGEST_KEY])
+        return start_from_form(entry, form, caller.user, held_by, actor=caller.actor)
     except ValidationError as error:
         form.add_error(None, error)
         raise _bad_form(form) from error
@@ -154,7 +155,7 @@ def cancel(caller: Caller, job_id: UUID) -> Job:
     Raises:
         Refused: there is none that the caller may watch, or the caller may not act on it.
     """
-    return jobs.cancel(_to_act_on(caller, job_id))
+    return jobs.cancel(_to_act_on(caller, job_id), actor=caller.actor)
 
 
 def retry(caller: Caller, job_id: UUID) -> Job:
@@ -168,7 +169,7 @@ def retry(caller: Caller, job_id: UUID) -> Job:
         text = _("This job is %s. A job can be retried when it has failed or was cancelled.")
         raise Refused("conflict", text % job.state)
     try:
-        return jobs.retry(job)
+        return jobs.retry(job, actor=caller.actor)
     except IntegrityError as error:
         text = _("Another job with the same key is under way. Retry when it has ended.")
         raise Refused("conflict", text) from error

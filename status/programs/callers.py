@@ -7,6 +7,7 @@ from typing import Any, Literal
 from django.utils.translation import gettext as _
 
 from status import access
+from status.audit import Actor, Source
 from status.models import Token
 from status.programs.refusals import Refused
 
@@ -22,6 +23,12 @@ class Caller:
     def scope(self) -> Literal["read", "act"]:
         """How far: a session may act."""
         return "read" if self.token is not None and self.token.scope == Token.Scope.READ else "act"
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks, for the audit trail."""
+        through = self.token.name if self.token is not None else ""
+        return Actor(user=self.user, source=Source.API, through=through)
 
     def must_act(self) -> None:
         """Raise `Refused` for a token that may only read."""

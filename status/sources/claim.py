@@ -17,7 +17,7 @@ from status.headers import header
 from status.jobs import tell_parent
 from status.live import LiveJob
 from status.models import FRESH, Job
-from status.outbox import ATTEMPT_HEADER, as_json
+from status.outbox import ATTEMPT_HEADER, JOB_HEADER, as_json
 from status.sources import children, remote
 from status.states import State
 
@@ -34,11 +34,12 @@ def attempt_of(request: Any) -> int | None:
 
 
 def adopted(task: Any, request: Any) -> int | None:
-    """Make a job of a run that `STATUS["TRACK"]` asks for.
+    """Make a job of a run that `STATUS["TRACK"]` asks for, or the schedule that it is of.
 
     Returns its attempt; None for any other run, and for one of which no row can be made.
     """
-    if not any(fnmatchcase(task.name, pattern) for pattern in conf.current().track):
+    is_tracked = any(fnmatchcase(task.name, pattern) for pattern in conf.current().track)
+    if not is_tracked and header(request, JOB_HEADER) is None:
         return None
     try:
         return _adopt(task, request)
@@ -57,6 +58,7 @@ def _adopt(task: Any, request: Any) -> int:
             "task": task.name,
             "title": (schedule or title_of(task.name))[:255],
             "schedule": schedule[:200],
+            "startable": str(header(request, JOB_HEADER) or "")[:100],
             "signature": as_json(signature),
             "sent_at": timezone.now(),
             "repeatable": bool(task.acks_late),

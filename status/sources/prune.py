@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from status import conf, files
 from status.files import Deleted
-from status.models import Attachment, Delivery, Job, LogLine, Notification
+from status.models import Attachment, AuditEntry, Delivery, Job, LogLine, Notification
 from status.models.notification import NotificationQuerySet
 from status.models.queries import JobQuerySet
 from status.sources.timetable import every
@@ -74,6 +74,7 @@ def prune_jobs() -> None:
     deadline = time.monotonic() + MOST_SECONDS
     pruning = prune(days=conf.current().keep_days, keep=conf.current().keep_jobs)
     prune_messages(conf.current().keep_days)
+    prune_audit(conf.current().keep_audit_days)
     for _pruned in pruning:
         if time.monotonic() > deadline:
             break
@@ -135,6 +136,26 @@ def _remove_notifications(rows: NotificationQuerySet) -> int:
     deliveries = Delivery.objects.filter(notification__in=rows.values("pk")).order_by()
     deliveries._raw_delete(deliveries.db)
     return rows._raw_delete(rows.db)
+
+
+def prune_audit(days: float | None) -> int:
+    """Delete from the audit trail what people did longer ago than `days`; None or 0: nothing.
+
+    Returns:
+        How many entries went.
+
+    Raises:
+        ValueError: the number is out of its range; nothing was deleted.
+
+    Example:
+        >>> prune_audit(365)
+        12
+    """
+    check(days, None)
+    if not days:
+        return 0
+    old = AuditEntry.objects.filter(at__lt=timezone.now() - timedelta(days=days))
+    return old._raw_delete(old.db)
 
 
 def would_prune(*, days: float | None, keep: int | None) -> Pruned:

@@ -310,3 +310,9 @@ def appearance(context: template.Context) -> Appearance:
     """What the reader chose: light, dark, or as the system; that without a request in the context."""
     request = context.get("request")
     return chosen(request.COOKIES if request is not None else {})
+
+
+@register.filter
+def may(user: Any, what: str) -> bool:
+    """Whether `user` may do something, as `access` says: `{% if user|may:"see_audit" %}`."""
+    return bool(getattr(access, f"may_{what}")(user))

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_safe
 
-from status import access, conf, registry
+from status import access, audit, conf, registry
 from status.arguments import arguments_of
 from status.models import Job, Notification
 from status.notifications import mark_read
@@ -43,7 +43,7 @@ def index(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "new_jobs": Subject.new_jobs(access.list_scope(request.user), since),
-        "shows_owner": access.sees_all(request.user),
+        "shows_owner": access.sees_others(request.user),
         "startables": registry.allowed(request.user),
     }
     return render(request, "status/jobs.html", context)
@@ -74,6 +74,7 @@ def _page(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "may_act": access.may_act(request.user, job),
         "may_stop": access.may_stop(request.user, job),
         "startable": _startable(request, job),
+        "acts": audit.of_job(job),
         "may_see_traceback": access.may_see_traceback(request.user),
         "runs": runs_like(job, request.user),
         "arguments": arguments_of(job),

@@ -20,6 +20,7 @@ from django.db.models import Q
 
 from status import channel, jobs, outbox, registry
 from status.asked import Unusable, start_as_asked
+from status.audit import at_command_line
 from status.following import Following, Gone
 from status.models import Job
 from status.programs.wire import describe
@@ -184,7 +185,7 @@ class Command(BaseCommand):
                         f"Cancel it: manage.py jobs cancel {job.pk}"
                     )
                     return INTERRUPTED
-                jobs.cancel(job)
+                jobs.cancel(job, actor=at_command_line())
                 self.stderr.write("The job is cancelled. Ctrl-C again leaves it.")
                 cancel_on_interrupt = False
 
@@ -198,7 +199,7 @@ class Command(BaseCommand):
 
     def cancel(self, *, id: UUID, **_: Any) -> int:  # noqa: A002
         """Cancel a job; 1 when it had ended otherwise."""
-        job = jobs.cancel(_job(id))
+        job = jobs.cancel(_job(id), actor=at_command_line())
         self.stdout.write(headline(job))
         return SUCCEEDED if job.is_cancelling or job.state == State.CANCELLED else FAILED
 
@@ -211,7 +212,7 @@ class Command(BaseCommand):
                 f"Only a failed or cancelled job can be retried. This one: {said}", returncode=FAILED
             )
         try:
-            job = jobs.retry(before)
+            job = jobs.retry(before, actor=at_command_line())
         except IntegrityError as error:
             text = "Another job with the same key is under way. Retry when it has ended."
             raise CommandError(text, returncode=FAILED) from error

@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 from status import conf, files
 from status.files import Deleted
-from status.sources.prune import BATCH, Pruned, prune, prune_messages, would_prune
+from status.sources.prune import BATCH, Pruned, prune, prune_audit, prune_messages, would_prune
 
 
 class Command(BaseCommand):
@@ -17,7 +17,8 @@ class Command(BaseCommand):
 
     help = (
         "Delete ended jobs with their log lines, files and notifications, by age (--days) and by number (--keep), "
-        "and messages to people by age. Live jobs never go. Ends with 1 if something is wrong or a file could not be "
+        "messages to people by age, and what the audit trail holds for longer than "
+        'STATUS["KEEP_AUDIT_DAYS"]. Live jobs never go. Ends with 1 if something is wrong or a file could not be '
         "deleted."
     )
 
@@ -58,6 +59,7 @@ class Command(BaseCommand):
                 for some in pruning:
                     pruned += some
                 pruned += Pruned(messages=prune_messages(days))
+                prune_audit(conf.current().keep_audit_days)
             if options["orphans"]:
                 orphaned = files.delete_orphans(dry_run=dry_run)
         except ValueError as error:
