@@ -6,7 +6,7 @@ from typing import Any
 from django.core import signing
 from django.db.models import QuerySet
 
-from status import conf
+from status import computed, conf
 from status.models import Job
 from status.regions import Kind, Region, Subject, View
 
@@ -53,6 +53,11 @@ def may_stop(user: Any, job: Job) -> bool:
     return may_watch_job(user, job) and user.has_perm("status.stop_job")
 
 
+def may_pause(user: Any) -> bool:
+    """Whether `user` may pause and resume queues: holders of `status.change_queue` who see all."""
+    return sees_all(user) and user.has_perm("status.change_queue")
+
+
 def may_see_traceback(user: Any) -> bool:
     """Whether `user` may read tracebacks, which show code and values: staff."""
     return bool(user.is_authenticated and user.is_staff)
@@ -97,8 +102,15 @@ def check(user: Any, subjects: frozenset[Subject], jobs: Mapping[Subject, Job | 
             job = jobs.get(subject)
             if job is None or not may_watch_job(user, job):
                 raise Denied(subject)
-        elif subject.kind is Kind.LIST and subject.scope != list_scope(user):
+        elif not _may_watch_other(user, subject):
             raise Denied(subject)
+
+
+def _may_watch_other(user: Any, subject: Subject) -> bool:
+    """Whether `user` may watch what is no job."""
+    if subject.kind is Kind.LIST:
+        return subject.scope == list_scope(user)
+    return computed.may_watch(user, subject.key)
 
 
 def _is_public(subject: Subject) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
+from django.utils import timezone
 
 from status import conf, threads, tracing
 from status.counters import counters
@@ -180,6 +181,11 @@ def publish(*events: Event) -> None:
             sender.put(event)
     except Exception:
         logger.exception("Events not handed over: %r", events)
+
+
+def publish_change(topic: str) -> None:
+    """Have whoever shows a topic that is computed read it at once, and not with the next repair."""
+    publish(TopicEvent(topic=topic, version=0, payload={}, at=timezone.now()))
 
 
 def flush(timeout_seconds: float = 1.0) -> bool:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from status import access, rendering
+from status import access, presence, rendering
 from status.counters import counters
 from status.hub import Connection, get_hub
 from status.regions import View
@@ -45,6 +45,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         self.view: View | None = None
         await self.accept()
         counters.sockets += 1
+        presence.of_web()
         user = self.scope["user"]
         token = parse_qs(self.scope["query_string"].decode("ascii", "replace")).get("view", [""])[0]
         try:

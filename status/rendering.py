@@ -18,7 +18,7 @@ from django.utils import timezone, translation
 from django.utils.html import format_html
 from django.utils.safestring import mark_safe
 
-from status import conf
+from status import computed, conf
 from status.events import Line, TopicEvent
 from status.models import Job, Notification, Topic
 from status.models.tree import members_of
@@ -74,11 +74,15 @@ def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
 
 
 def load_topics(names: Iterable[str]) -> list[TopicEvent]:
-    """The retained values of topics, in one query."""
-    return [
+    """The values of topics: those that are retained in one query, and those that are computed."""
+    names = list(names)
+    retained = [name for name in names if not computed.is_computed(name)]
+    rows = Topic.objects.filter(pk__in=retained) if retained else ()
+    events = [
         TopicEvent(topic=row.name, version=row.version, payload=row.payload, at=row.updated_at)
-        for row in Topic.objects.filter(pk__in=list(names))
+        for row in rows
     ]
+    return events + computed.read(names)
 
 
 def count_new(subject: Subject) -> int:

@@ -1,9 +1,22 @@
 """The rows."""
 
+from status.models.house import Bucket, Process, Queue
 from status.models.job import Job
 from status.models.notification import Notification
 from status.models.parts import Attachment, LogLine, Topic, attachment_path
 from status.models.queries import FRESH
 from status.models.tokens import Token
 
-__all__ = ["FRESH", "Attachment", "Job", "LogLine", "Notification", "Token", "Topic", "attachment_path"]
+__all__ = [
+    "FRESH",
+    "Attachment",
+    "Bucket",
+    "Job",
+    "LogLine",
+    "Notification",
+    "Process",
+    "Queue",
+    "Token",
+    "Topic",
+    "attachment_path",
+]

@@ -140,6 +140,11 @@ class Job(models.Model):
                 name="status_job_ended",
                 condition=Q(finished_at__isnull=False, parent__isnull=True),
             ),
+            models.Index(
+                fields=["finished_at", "id"],
+                name="status_job_member_ended",
+                condition=Q(finished_at__isnull=False, parent__isnull=False),
+            ),
             models.Index(fields=["parent", "state", "position"], name="status_job_members"),
             models.Index(fields=["root", "state"], name="status_job_root"),
             models.Index(

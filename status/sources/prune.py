@@ -17,8 +17,10 @@ from status import conf, files
 from status.files import Deleted
 from status.models import Attachment, Job, LogLine, Notification
 from status.models.queries import JobQuerySet
+from status.sources.counting import prune_buckets
 from status.sources.timetable import every
 from status.states import LIVE, TERMINAL, State
+from status.workers import prune_processes
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ def prune_jobs() -> None:
     deadline = time.monotonic() + MOST_SECONDS
     pruning = prune(days=conf.current().keep_days, keep=conf.current().keep_jobs)
     prune_messages(conf.current().keep_days)
+    prune_buckets()
+    prune_processes()
     for _pruned in pruning:
         if time.monotonic() > deadline:
             break
