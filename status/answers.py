@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 from django.utils import timezone
@@ -12,8 +12,8 @@ from status import health
 from status.events import TopicEvent
 
 MOST_KEPT = 50
-PATIENCE_SECONDS = 0.25
-"""So long the first who asks waits; later ones get what is known."""
+FIRST_PATIENCE_SECONDS, PATIENCE_SECONDS = 0.25, 0.03
+"""So long the first who asks waits, and later ones, who then get what is known."""
 
 
 class Kept:
@@ -59,12 +59,24 @@ class Aside:
 
     def ask(self, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         """What `work` returned lately, or what it raised; None twice while nothing is known."""
-        if self._asked is None or (self._asked.done() and time.monotonic() - self._asked_at >= self._seconds):
+        self._take()
+        if self._asked is None or (self._asked.done() and self._age >= self._seconds):
             self._asked, self._asked_at = health.in_thread(self._name, work), time.monotonic()
-        try:
-            error = self._asked.exception(PATIENCE_SECONDS if self._last is None else 0)
-            self._last = (None, error) if error is not None else (self._asked.result(), None)
-        except TimeoutError as late:
-            if time.monotonic() - self._asked_at > health.CHECK_SECONDS:
-                self._last = None, late
+        if not self._asked.done():
+            wait([self._asked], FIRST_PATIENCE_SECONDS if self._last is None else PATIENCE_SECONDS)
+            self._take()
         return self._last or (None, None)
+
+    @property
+    def _age(self) -> float:
+        return time.monotonic() - self._asked_at
+
+    def _take(self) -> None:
+        """Note what came of the last time, if anything did."""
+        if self._asked is None:
+            return
+        if self._asked.done():
+            error = self._asked.exception()
+            self._last = (None, error) if error is not None else (self._asked.result(), None)
+        elif self._age > health.CHECK_SECONDS:
+            self._last = None, TimeoutError(f"{self._name}: no answer within {health.CHECK_SECONDS} s")

@@ -23,6 +23,11 @@ class Kind(IntEnum):
     SLOW = 40
     PAUSED = 30
 
+    @property
+    def key(self) -> str:
+        """In lower case, for programs: `no worker`."""
+        return self.name.lower().replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -39,11 +44,6 @@ class Finding:
     """Since when; None: not known."""
     who: str = ""
     """Who paused the queue; or the queue that the sweep goes to."""
-
-    @property
-    def key(self) -> str:
-        """The kind in lower case, for programs: `no worker`."""
-        return self.kind.name.lower().replace("_", " ")
 
     @property
     def state(self) -> str:
@@ -94,6 +94,8 @@ def shortly(seconds: float) -> str:
 
 
 def _wait(count: int) -> str:
+    if not count:
+        return _("nothing waits")
     return ngettext("%(count)s waits", "%(count)s wait", count) % {"count": amount(count)}
 
 

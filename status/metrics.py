@@ -16,11 +16,14 @@ from prometheus_client.registry import Collector
 
 from status.counters import Counters, Histogram, counters
 from status.endings import BATCH, FIRST, MOST_BATCHES, SETTLE_SECONDS, Place, ended_after
+from status.findings import Kind
 from status.health import in_thread
+from status.house import current
 from status.likely import Likelihood
 from status.models import Job
 from status.queues import BROKER_SECONDS, queue_of, read_depths
 from status.states import LIVE, State
+from status.workers import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +85,7 @@ class StatusCollector(Collector):
         """All families; what a database or broker that is down would tell is left out, and `status_up` says so."""
         yield from _of_process(self._numbers)
         up = GaugeMetricFamily("status_up", "Whether it answered this scrape.", labels=["part"])
-        for part, collect in (("database", self._of_database), ("broker", _of_broker)):
+        for part, collect in (("database", self._of_database), ("broker", _of_broker), ("house", _of_house)):
             try:
                 families = list(collect())
             except Exception as error:
@@ -199,6 +202,22 @@ def _of_broker() -> Iterable[Metric]:
         if count is not None:
             family.add_metric([queue], count)
     return [family]
+
+
+def _of_house() -> Iterable[Metric]:
+    """What the page of workers and queues knows as well."""
+    house = current()
+    workers = GaugeMetricFamily("status_workers", "Workers of the last day.", labels=["standing"])
+    for standing in Standing:
+        count = sum(worker.standing is standing for worker in house.workers)
+        workers.add_metric([standing], count)
+    paused = GaugeMetricFamily("status_queue_paused", "Whether a queue is paused.", labels=["queue"])
+    for queue in house.queues:
+        paused.add_metric([queue.name], float(queue.paused_at is not None))
+    findings = GaugeMetricFamily("status_findings", "Things that are wrong, by kind.", labels=["kind"])
+    for kind in Kind:
+        findings.add_metric([kind.key], sum(finding.kind is kind for finding in house.findings))
+    return [workers, paused, findings]
 
 
 @cache

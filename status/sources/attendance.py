@@ -121,17 +121,11 @@ def _active() -> list[Any]:
 def _others(active: Iterable[Any]) -> Iterable[Execution]:
     """Those of them that were not sent as jobs, the oldest first."""
     found = [
-        Execution(id=request.id, task=request.name, since=_began(request))
+        Execution(id=request.id, task=request.name, since=request.time_start or time.time())
         for request in active
         if not request.request_dict.get(ATTEMPT_HEADER)
     ]
     return sorted(found, key=lambda execution: execution.since)[:MOST_OTHERS]
-
-
-def _began(request: Any) -> float:
-    """When it began, by the clock on the wall; Celery notes it by the monotonic one."""
-    since = request.time_start
-    return time.time() - (time.monotonic() - since) if since else time.time()
 
 
 def _on_ready(sender: Any, **kwargs: Any) -> None:
