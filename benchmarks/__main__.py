@@ -13,7 +13,19 @@ from benchmarks.figures import Figure, table
 from benchmarks.stack import Stack
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SCRIPTS = ("capacity", "crowds", "steady", "burst", "many", "track", "work", "sockets", "pages", "scaling")
+SCRIPTS = (
+    "capacity",
+    "crowds",
+    "steady",
+    "burst",
+    "many",
+    "track",
+    "work",
+    "sockets",
+    "pages",
+    "dashboard",
+    "scaling",
+)
 PACKAGES = (
     *("django", "channels", "channels-redis", "celery", "redis", "daphne", "uvicorn", "twisted", "autobahn"),
     *("uvloop", "picows", "django-htmx", "tqdm", "rich", "celery-progress"),
@@ -21,7 +33,6 @@ PACKAGES = (
 
 NOT_MEASURED = """## Not measured
 
-- Dashboard topics: there are none yet.
 - django-liveops 0.4.1: it has a consumer for each connection, as the tutorial has, and an operation model of its own.
 - More than one worker, and web processes on more cores than two.
 """

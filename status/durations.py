@@ -1,7 +1,6 @@
 """How long things took, as counts in fixed bins: those of many times and tasks can be added and tell percentiles."""
 
 import math
-from collections.abc import Iterable
 from typing import Self
 
 SHORTEST_SECONDS = 0.001
@@ -33,12 +32,17 @@ class Durations:
         number = bin_of(seconds)
         self.bins[number] = self.bins.get(number, 0) + 1
 
-    def merge(self, others: Iterable["Durations"]) -> Self:
-        """Add all counts of `others` to these; returns this one."""
-        for other in others:
-            for number, count in other.bins.items():
-                self.bins[number] = self.bins.get(number, 0) + count
-        return self
+    def merge(self, other: "Durations") -> None:
+        """Add all counts of `other` to these."""
+        for number, count in other.bins.items():
+            self.bins[number] = self.bins.get(number, 0) + count
+
+    def merge_wire(self, bins: dict[str, int]) -> None:
+        """Add what `to_wire` wrote of others; pages add thousands of these."""
+        mine = self.bins
+        for text, count in bins.items():
+            number = int(text)
+            mine[number] = mine.get(number, 0) + count
 
     @property
     def count(self) -> int:

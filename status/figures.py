@@ -103,8 +103,8 @@ def _add(point: Point, bucket: Bucket) -> None:
     point.ended += bucket.ended
     point.failed += bucket.failed
     point.cancelled += bucket.cancelled
-    point.waits.merge([Durations.from_wire(bucket.waits)])
-    point.runs.merge([Durations.from_wire(bucket.runs)])
+    point.waits.merge_wire(bucket.waits)
+    point.runs.merge_wire(bucket.runs)
 
 
 def _tasks(window: Window, begins: datetime) -> tuple[TaskLine, ...]:
@@ -115,8 +115,8 @@ def _tasks(window: Window, begins: datetime) -> tuple[TaskLine, ...]:
         for task, ended, failed in sums.order_by("-ended", "task")[:MOST_TASKS]
     }
     for task, waits, runs in inside.filter(task__in=lines).values_list("task", "waits", "runs"):
-        lines[task].waits.merge([Durations.from_wire(waits)])
-        lines[task].runs.merge([Durations.from_wire(runs)])
+        lines[task].waits.merge_wire(waits)
+        lines[task].runs.merge_wire(runs)
     return tuple(lines.values())
 
 

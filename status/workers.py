@@ -178,7 +178,7 @@ def _running() -> tuple[dict[str, list[Job]], dict[str, int]]:
     running = Job.objects.filter(Likelihood(Q(state=State.RUNNING), 0.0001), canvas="").order_by()
     counts = dict(running.values_list("worker").annotate(Count("pk")))
     jobs: dict[str, list[Job]] = {}
-    for job in running.only("pk", "title", "task", "worker", "started_at")[:MOST_READ]:
+    for job in running.only("pk", "title", "task", "worker", "started_at", "created_at")[:MOST_READ]:
         jobs.setdefault(job.worker, []).append(job)
     for some in jobs.values():
         some.sort(key=lambda job: (job.started_at or job.created_at, job.pk))

@@ -29,7 +29,10 @@ def test_a_percentile_is_wrong_by_nine_percent_at_most(values, part):
 @given(st.lists(SECONDS), st.lists(SECONDS))
 def test_what_is_counted_apart_and_added_is_what_is_counted_together(some, others):
     together = filled(some + others)
-    assert filled(some).merge([filled(others)]).bins == together.bins
+    merged, read = filled(some), filled(some)
+    merged.merge(filled(others))
+    read.merge_wire(json.loads(json.dumps(filled(others).to_wire())))
+    assert merged.bins == read.bins == together.bins
     assert Durations.from_wire(json.loads(json.dumps(together.to_wire()))).bins == together.bins
     assert together.count == len(some + others)
 

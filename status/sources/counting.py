@@ -183,7 +183,7 @@ def _add_to(bucket: Bucket, count: Count) -> None:
     held.cancelled += count.cancelled
     for kind, number in count.failures.items():
         held.failures[kind] = held.failures.get(kind, 0) + number
-    held.waits.merge([count.waits])
-    held.runs.merge([count.runs])
+    held.waits.merge(count.waits)
+    held.runs.merge(count.runs)
     for name, value in held.columns().items():
         setattr(bucket, name, value)
