@@ -114,7 +114,9 @@ def _may_watch_other(user: Any, subject: Subject) -> bool:
 
 
 def _is_public(subject: Subject) -> bool:
-    return subject.kind is Kind.TOPIC and subject.key in conf.current().public_topics
+    if subject.kind is not Kind.TOPIC or computed.is_computed(subject.key):
+        return False
+    return subject.key in conf.current().public_topics
 
 
 def sign(view: View) -> str:

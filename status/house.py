@@ -16,10 +16,11 @@ from status.computed import HOUSE
 from status.events import TopicEvent
 from status.figures import read_figures
 from status.findings import Finding
-from status.models import Process, Queue, Topic
+from status.models import Queue, Topic
 from status.queue_lines import QueueLine, lines_of, read_waiting
 from status.queues import SAMPLES, read_depths, routed
 from status.sources.sweep import PULSE
+from status.web_servers import WebServer, web_servers_of
 from status.windows import WINDOWS
 from status.workers import Worker, read_processes, workers_of
 
@@ -41,7 +42,7 @@ class House:
     at: datetime
     workers: tuple[Worker, ...]
     queues: tuple[QueueLine, ...]
-    webs: tuple[Process, ...]
+    webs: tuple[WebServer, ...]
     findings: tuple[Finding, ...]
     """The worst first."""
 
@@ -115,6 +116,6 @@ def read_house() -> House:
         at=now,
         workers=tuple(workers),
         queues=tuple(lines),
-        webs=tuple(process for process in processes if process.kind == Process.Kind.WEB),
+        webs=tuple(web_servers_of(processes)),
         findings=tuple(findings),
     )

@@ -7,7 +7,7 @@ from html import unescape
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import AnonymousUser, Permission
 from django.db import DatabaseError, connection
 from django.test import Client
 from django.test.html import parse_html
@@ -136,6 +136,7 @@ def test_what_makes_no_sense_is_said(client, pauser):
     assert client.post(f"{PAGE}queues/no-such/pause/", {"paused": "1"}).status_code == 404
     assert client.get(PAGE, {"window": "2h"}).status_code == 404
     assert client.get(PAGE, {"task": "x" * 300}).status_code == 404
+    assert client.get(PAGE, {"task": "\x00"}).status_code == 404
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(pauser)
     assert strict.post(f"{PAGE}queues/default/pause/", {"paused": "1"}).status_code == 403
@@ -179,6 +180,18 @@ def test_a_worker_is_shown_with_what_it_runs(client, operator):
     assert html.count("Orders &lt;") == 5
     assert "Stopped" in html
     assert html.index("w1@here") < html.index("gone@here")
+
+
+def test_a_web_server_is_shown_while_it_is_there(client, operator):
+    delays = {"delay_bounds": [0.01, 0.1], "delay_counts": [90, 10, 0]}
+    up("web@a:1", kind="web", said={"sockets": 1234, "received": 5, "frames": 6, "repaired": 7} | delays)
+    up("web@a:2", kind="web", ago=100)
+    client.force_login(operator)
+    html = client.get(PAGE).content.decode()
+    assert "web@a:2" not in html
+    figures = html[html.index("web@a:1") :]
+    for text in ("1,234", "0.1 s", "85.8", "MB"):
+        assert text in figures, text
 
 
 @pytest.mark.parametrize("language", ["en", "de", "ar"])
@@ -472,6 +485,12 @@ async def test_a_page_is_not_opened_for_who_may_not_see_it(hub, alice):  # noqa:
     region = Region(Subject.topic(HOUSE), "status/house/queues.html", "queues")
     with pytest.raises(access.Denied):
         await open_socket(hub, alice, region)
+
+
+def test_what_is_computed_is_never_public(settings):
+    settings.STATUS = {"PUBLIC_TOPICS": [HOUSE]}
+    with pytest.raises(access.NotLoggedIn):
+        access.check(AnonymousUser(), frozenset([Subject.topic(HOUSE)]), {})
 
 
 def test_a_broadcast_under_that_name_changes_nothing():

@@ -40,6 +40,7 @@ ORDER = [
     "status.queues",
     "status.presence",
     "status.workers",
+    "status.web_servers",
     "status.notifications",
     "status.outbox",
     "status.canvas",

@@ -26,7 +26,7 @@ def index(request: HttpRequest) -> HttpResponse:
     _check(request.user)
     window = WINDOWS.get(request.GET.get("window", DEFAULT_WINDOW))
     task = request.GET.get("task", "")
-    if window is None or len(task) > LONGEST_TASK:
+    if window is None or len(task) > LONGEST_TASK or not task.isprintable():
         raise Http404("No such figures.")
     # What cannot be read now is an error of this page; of an open one it would only be late.
     house.current()
