@@ -1,15 +1,25 @@
 """What the page of workers and queues writes in its own way."""
 
+from collections.abc import Iterator
+from functools import lru_cache
+
 from django import template
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from status import findings
+from status.durations import Durations
+from status.figures import Figures, Point
 from status.queue_lines import cell_id
 from status.states import Failure
+from status.templatetags.status import amount, moment
 from status.windows import Window
 
 register = template.Library()
+
+FIGURE = '<td class="figure">{}</td>'
 
 register.filter("roughly", findings.roughly)
 register.filter("shortly", findings.shortly)
@@ -22,17 +32,41 @@ def cell_for(name: str, kind: str) -> str:
 
 
 @register.filter
-def percentile(durations: object, percent: int) -> str:
+def percentile(durations: Durations, percent: int) -> str:
     """A percentile of `durations.Durations`, to two figures: "1.2 s"; "–" for none.
 
     >>> percentile(Durations(), 95)
     '–'
     """
-    seconds = durations.percentile(percent / 100)  # type: ignore[attr-defined]
+    seconds = durations.percentile(percent / 100)
     if seconds is None:
         return "–"
-    # The bins are no finer than this.
+    return _written(seconds, get_language())
+
+
+@lru_cache(maxsize=2048)
+def _written(seconds: float, _language: str | None) -> str:
+    """A duration to two figures, the bins are no finer; a page writes hundreds, of few different ones."""
     return findings.shortly(float(f"{seconds:.2g}"))
+
+
+@register.simple_tag
+def figure_rows(figures: Figures) -> SafeString:
+    """The rows of the table, one for each span in which anything ended."""
+    form = moment_form(figures.window)
+    return format_html_join(
+        "",
+        '<tr class="border-t border-line"><th class="font-normal" scope="row">{}</th>' + FIGURE * 7 + "</tr>",
+        ((moment(point.at, form), *_cells(point)) for point in figures.points if point.ended),
+    )
+
+
+def _cells(point: Point) -> Iterator[str]:
+    for count in (point.succeeded, point.failed, point.cancelled):
+        yield amount(count)
+    for durations in (point.waits, point.runs):
+        yield percentile(durations, 50)
+        yield percentile(durations, 95)
 
 
 @register.filter
