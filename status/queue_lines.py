@@ -93,7 +93,7 @@ def lines_of(
     Args:
         names: all that are to be shown.
         workers: those that are up say what they consume, and how fast.
-        rows: of queues that somebody has paused or resumed.
+        rows: of queues that are paused.
         waiting: as `read_waiting` tells.
         depths: as `queues.read_depths` tells; empty while it is not known.
         samples: the topic with the depths of the last minute.

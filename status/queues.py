@@ -127,10 +127,9 @@ def resume(name: str) -> bool:
         >>> resume("default")
         True
     """
-    columns = {"paused_at": None, "paused_by": None}
-    changed = Queue.objects.filter(pk=name, paused_at__isnull=False).update(**columns)
+    gone, _rows = Queue.objects.filter(pk=name, paused_at__isnull=False).delete()
     transaction.on_commit(_tell_all)
-    return bool(changed)
+    return bool(gone)
 
 
 def _tell_all() -> None:

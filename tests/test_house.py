@@ -445,7 +445,7 @@ def test_live_jobs_are_found_by_an_index(statement, monkeypatch):
     house.read_house()
     assert len(explained) == 2
     for query in explained:
-        assert "status_job_state" in query.explain(), query.explain()
+        assert re.search("status_job_(state|lease)", query.explain()), query.explain()
 
 
 def test_who_asks_again_at_once_costs_nothing(client, operator, django_assert_num_queries):
@@ -459,13 +459,25 @@ def test_who_asks_again_at_once_costs_nothing(client, operator, django_assert_nu
     assert not [query for query in queries.captured_queries if "status_job" in query["sql"]]
 
 
+async def aside(work, *args):
+    """Call `work` in a thread, and leave no connection behind there."""
+
+    def run():
+        try:
+            work(*args)
+        finally:
+            connection.close()
+
+    await sync_to_async(run)()
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_a_pause_is_on_every_page_at_once(hub, operator, settings):  # noqa: F811
     settings.STATUS = {"REPAIR_SECONDS": 600}
     region = Region(Subject.topic(HOUSE), "status/house/queues.html", "queues")
     socket = await open_socket(hub, operator, region)
     assert "Paused" not in socket.text
-    await sync_to_async(queues.pause)("default")
+    await aside(queues.pause, "default")
     await until(lambda: "Paused" in socket.text)
     # Only what has changed.
     assert 'id="queues"' not in socket.frames[-1]
@@ -476,7 +488,7 @@ async def test_what_changes_by_itself_comes_with_a_repair(hub, operator, setting
     settings.STATUS = {"REPAIR_SECONDS": 0.2}
     region = Region(Subject.topic(HOUSE), "status/house/workers.html", "workers")
     socket = await open_socket(hub, operator, region)
-    await sync_to_async(up)("late@here")
+    await aside(up, "late@here")
     await until(lambda: "late@here" in socket.text)
 
 

@@ -34,7 +34,7 @@ class Process(models.Model):
 
 
 class Queue(models.Model):
-    """A queue that somebody has paused or resumed; of others there is no row."""
+    """A queue that is paused; of others there is no row."""
 
     name = models.CharField(_("name"), max_length=100, primary_key=True)
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)

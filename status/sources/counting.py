@@ -1,6 +1,6 @@
 """Counts what ended into buckets of task and time, so that figures over days need no look at the jobs themselves."""
 
-import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,10 +16,10 @@ from status.models import Bucket, Topic
 from status.states import State
 from status.windows import LONGEST_SECONDS, WINDOWS, floor
 
-logger = logging.getLogger(__name__)
-
 PLACE = "status.counted"
 """The topic that keeps how far has been counted; nobody is told of it."""
+MOST_SECONDS = 1.0
+"""A worker that does this does nothing else meanwhile."""
 STREAMS = ("jobs", "members")
 COLUMNS = (
     *("finished_at", "pk", "task", "state", "failure", "canvas", "parent_id", "attempt", "polls"),
@@ -83,11 +83,11 @@ def count_ended() -> int:
         >>> count_ended()
         12
     """
-    counted = 0
+    counted, deadline = 0, time.monotonic() + MOST_SECONDS
     for _batch in range(MOST_BATCHES):
         found, more = _count_some(timezone.now() - timedelta(seconds=SETTLE_SECONDS))
         counted += found
-        if not more:
+        if not more or time.monotonic() > deadline:
             break
     return counted
 
