@@ -3,10 +3,14 @@
 import math
 from typing import Self
 
+import msgspec
+
 SHORTEST_SECONDS = 0.001
 BINS_PER_DOUBLING = 4
 MOST_BINS = 124
 """The last bin holds all that took longer, some 24 days."""
+
+_decode = msgspec.json.Decoder(dict[int, int]).decode
 
 
 class Durations:
@@ -37,11 +41,10 @@ class Durations:
         for number, count in other.bins.items():
             self.bins[number] = self.bins.get(number, 0) + count
 
-    def merge_wire(self, bins: dict[str, int]) -> None:
-        """Add what `to_wire` wrote of others; pages add thousands of these."""
+    def merge_text(self, text: str) -> None:
+        """Add what `to_wire` wrote of others, as the text of its JSON; pages add thousands of these."""
         mine = self.bins
-        for text, count in bins.items():
-            number = int(text)
+        for number, count in _decode(text).items():
             mine[number] = mine.get(number, 0) + count
 
     @property

@@ -31,7 +31,7 @@ def test_what_is_counted_apart_and_added_is_what_is_counted_together(some, other
     together = filled(some + others)
     merged, read = filled(some), filled(some)
     merged.merge(filled(others))
-    read.merge_wire(json.loads(json.dumps(filled(others).to_wire())))
+    read.merge_text(json.dumps(filled(others).to_wire()))
     assert merged.bins == read.bins == together.bins
     assert Durations.from_wire(json.loads(json.dumps(together.to_wire()))).bins == together.bins
     assert together.count == len(some + others)

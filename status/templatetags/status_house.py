@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from django import template
+from django.utils.formats import date_format
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.timezone import localtime
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from status import findings
+from status.charts import Bar, Bars, Part
 from status.durations import Durations
 from status.figures import Figures, Point
 from status.queue_lines import cell_id
@@ -59,6 +62,29 @@ def figure_rows(figures: Figures) -> SafeString:
         '<tr class="border-t border-line"><th class="font-normal" scope="row">{}</th>' + FIGURE * 7 + "</tr>",
         ((moment(point.at, form), *_cells(point)) for point in figures.points if point.ended),
     )
+
+
+@register.simple_tag
+def bar_shapes(bars: Bars, window: Window) -> SafeString:
+    """The bars of a chart as groups of `<rect>`, each with a `<title>` that says what it counts."""
+    form = moment_form(window)
+    return format_html_join(
+        "",
+        "<g>{}<title>{}: {} / {} / {}</title></g>",
+        (
+            (
+                mark_safe("".join(_rect(bar, part) for part in bar.parts)),  # noqa: S308
+                date_format(localtime(bar.point.at), form),
+                *map(amount, (bar.point.succeeded, bar.point.failed, bar.point.cancelled)),
+            )
+            for bar in bars.bars
+        ),
+    )
+
+
+def _rect(bar: Bar, part: Part) -> str:
+    place = f'x="{bar.x}" y="{part.y}" width="{bar.width}" height="{part.height}"'
+    return f'<rect class="chart-bar" data-state="{part.outcome}" {place}/>'
 
 
 def _cells(point: Point) -> Iterator[str]:
