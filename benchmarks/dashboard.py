@@ -134,16 +134,17 @@ def _paint(stack: Stack) -> Figure:
         pass
     client = Client()
     client.force_login(stack.user)
-    took = []
+    took, worked = [], []
     for _time in range(PAINTS):
         computed.forget(computed.HOUSE)
-        began = time.perf_counter()
+        began, processor = time.perf_counter(), time.process_time()
         response = client.get(PAGE)
         took.append((time.perf_counter() - began) * 1000)
+        worked.append((time.process_time() - processor) * 1000)
         assert response.status_code == 200, response
     return Figure(
         name=f"first paint of workers and queues with {ENDED:,} jobs, server time",
-        measured=f"{statistics.median(took):.1f} ms",
+        measured=f"{statistics.median(took):.1f} ms, {statistics.median(worked):.1f} ms of the processor",
         bound="≤ 100 ms",
         holds=statistics.median(took) <= 100,
         limit="adding up the bins of twenty tasks over a day, and three charts",
