@@ -24,6 +24,7 @@ SCRIPTS = (
     "workers",
     "sockets",
     "pages",
+    "dashboard",
     "scaling",
 )
 PACKAGES = (
@@ -34,8 +35,6 @@ PACKAGES = (
 
 NOT_MEASURED = """## Not measured
 
-- Dashboard topics: a running job sends nothing to lists. They hear of new jobs, at most ten times a second a list, and
-  a page of a list hears of the jobs it shows.
 - Workers and web processes on more cores than two.
 """
 

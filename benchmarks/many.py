@@ -23,7 +23,7 @@ def measure(stack: Stack) -> list[Figure]:
 
 
 def _one_viewer_each(stack: Stack) -> Figure:
-    jobs = _running(stack, JOBS)
+    jobs = running(stack, JOBS)
     cookie = stack.cookie()
     with stack.web() as server:
         addresses = [server.address(stack.socket_path("{% live job %}", job=job), cookie) for job in jobs]
@@ -42,7 +42,7 @@ def _one_viewer_each(stack: Stack) -> Figure:
 
 
 def _rows(stack: Stack) -> Figure:
-    jobs = _running(stack, ROWS)
+    jobs = running(stack, ROWS)
     template = '{% for job in jobs %}{% live job "status/partials/row.html" class="contents" %}{% endfor %}'
     with stack.web() as server:
         address = server.address(stack.socket_path(template, jobs=jobs), stack.cookie())
@@ -58,7 +58,8 @@ def _rows(stack: Stack) -> Figure:
     )
 
 
-def _running(stack: Stack, count: int) -> list[Any]:
+def running(stack: Stack, count: int) -> list[Any]:
+    """Rows of so many jobs that run."""
     from status.models import Job
     from status.states import State
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.core import signing
 from django.db.models import QuerySet
 
-from status import conf, rules
+from status import computed, conf, rules
 from status.models import Job
 from status.regions import Kind, LiveForm, Region, Subject, View
 
@@ -79,6 +79,16 @@ def may_see_audit(user: Any) -> bool:
     return bool(user.is_authenticated and user.has_perm("status.view_audit"))
 
 
+def may_see_house(user: Any) -> bool:
+    """Whether `user` may look at workers and queues: who sees all."""
+    return sees_all(user)
+
+
+def may_pause(user: Any) -> bool:
+    """Whether `user` may pause and resume queues: holders of `status.change_queue` who see all."""
+    return sees_all(user) and user.has_perm("status.change_queue")
+
+
 def may_see_traceback(user: Any) -> bool:
     """Whether `user` may read tracebacks, which show code and values: staff."""
     return bool(user.is_authenticated and user.is_staff)
@@ -124,12 +134,21 @@ def check(user: Any, subjects: frozenset[Subject], jobs: Mapping[Subject, Job | 
             job = jobs.get(subject)
             if job is None or job.pk not in seen:
                 raise Denied(subject)
-        elif subject.kind is Kind.LIST and subject.scope != list_scope(user):
+        elif not _may_watch_other(user, subject):
             raise Denied(subject)
 
 
+def _may_watch_other(user: Any, subject: Subject) -> bool:
+    """Whether `user` may watch what is no job."""
+    if subject.kind is Kind.LIST:
+        return subject.scope == list_scope(user)
+    return computed.may_watch(user, subject.key)
+
+
 def _is_public(subject: Subject) -> bool:
-    return subject.kind is Kind.TOPIC and subject.key in conf.current().public_topics
+    if subject.kind is not Kind.TOPIC or computed.is_computed(subject.key):
+        return False
+    return subject.key in conf.current().public_topics
 
 
 def sign(view: View) -> str:

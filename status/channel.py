@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
+from django.utils import timezone
 
 from status import conf, threads, tracing
 from status.counters import counters
@@ -224,6 +225,11 @@ def publish(*events: Event) -> None:
         _get_sender().put(events)
     except Exception:
         logger.exception("Events not handed over: %r", events)
+
+
+def publish_change(topic: str) -> None:
+    """Have whoever shows a topic that is computed read it at once, and not with the next repair."""
+    publish(TopicEvent(topic=topic, version=0, payload={}, at=timezone.now()))
 
 
 def flush(timeout_seconds: float = 1.0) -> bool:

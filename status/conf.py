@@ -55,6 +55,9 @@ class Conf:
     remote_seconds: float = 1.0
     """Beat looks this often for polls of remote work that are due."""
 
+    worker_seconds: float = 10.0
+    """Each worker and web server tells of itself this often; one that has not for three times as long is lost."""
+
     most_losses: int = 3
     """A job that is safe to repeat and loses its worker in this attempt, or a later one, has failed."""
 

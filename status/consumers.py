@@ -12,7 +12,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
-from status import access, rendering
+from status import access, presence, rendering
 from status.counters import counters
 from status.hub import Connection, get_hub
 from status.live_forms import Submissions
@@ -63,6 +63,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         self._submissions: Submissions | None = None
         await self.accept()
         counters.sockets += 1
+        presence.of_web()
         token = parse_qs(self.scope["query_string"].decode("ascii", "replace")).get("view", [""])[0]
         try:
             cookies = cookies_of(self.scope)

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
 
-from status import access, conf
+from status import access, computed, conf
 from status.cells import PLACES, Painted, Places, changed_cells, format_attributes
 from status.events import Line, TopicEvent
 from status.memo import LOOK, keeps_look, look
@@ -78,11 +78,15 @@ def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
 
 
 def load_topics(names: Iterable[str]) -> list[TopicEvent]:
-    """The retained values of topics, in one query."""
-    return [
+    """The values of topics: those that are retained in one query, and those that are computed."""
+    names = list(names)
+    retained = [name for name in names if not computed.is_computed(name)]
+    rows = Topic.objects.filter(pk__in=retained) if retained else ()
+    events = [
         TopicEvent(topic=row.name, version=row.version, payload=row.payload, at=row.updated_at)
-        for row in Topic.objects.filter(pk__in=list(names))
+        for row in rows
     ]
+    return events + computed.read(names)
 
 
 def count_new(subject: Subject) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 
-from status import access, channel, conf
+from status import access, channel, computed, conf
 from status.counters import counters
 from status.events import (
     Event,
@@ -179,7 +179,11 @@ class Hub(Subscription):
                     self._mark(entry)
             case TopicEvent():
                 entry = self._entries.get(Subject.topic(event.topic))
-                if entry is not None and entry.offer_topic(event):
+                if entry is not None and computed.is_computed(event.topic):
+                    computed.forget(event.topic)
+                    entry.stale = True
+                    self._mark(entry, urgent=True)
+                elif entry is not None and entry.offer_topic(event):
                     self._mark(entry)
             case ListEvent():
                 for entry in self._lists(event.scope):

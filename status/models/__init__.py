@@ -2,6 +2,7 @@
 
 from status.models.audit import AuditEntry
 from status.models.delivery import Delivery
+from status.models.house import Bucket, Process, Queue
 from status.models.job import Job
 from status.models.notification import Notification
 from status.models.parts import Attachment, LogLine, Topic, attachment_path
@@ -13,11 +14,14 @@ __all__ = [
     "FRESH",
     "Attachment",
     "AuditEntry",
+    "Bucket",
     "Delivery",
     "Job",
     "LogLine",
     "Notification",
     "Preferences",
+    "Process",
+    "Queue",
     "Token",
     "Topic",
     "attachment_path",

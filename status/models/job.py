@@ -146,6 +146,11 @@ class Job(models.Model):
             ),
             # The newest run of each schedule.
             models.Index(fields=["schedule", "-created_at"], name="status_job_schedule"),
+            models.Index(
+                fields=["finished_at", "id"],
+                name="status_job_member_ended",
+                condition=Q(finished_at__isnull=False, parent__isnull=False),
+            ),
             models.Index(fields=["parent", "state", "position"], name="status_job_members"),
             models.Index(fields=["root", "state"], name="status_job_root"),
             models.Index(fields=["key"], name="status_job_key", condition=Q(key__isnull=False)),

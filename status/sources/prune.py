@@ -18,8 +18,10 @@ from status.files import Deleted
 from status.models import Attachment, AuditEntry, Delivery, Job, LogLine, Notification
 from status.models.notification import NotificationQuerySet
 from status.models.queries import JobQuerySet
+from status.sources.counting import prune_buckets
 from status.sources.timetable import every
 from status.states import LIVE, TERMINAL, State
+from status.workers import prune_processes
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,8 @@ def prune_jobs() -> None:
     pruning = prune(days=conf.current().keep_days, keep=conf.current().keep_jobs)
     prune_messages(conf.current().keep_days)
     prune_audit(conf.current().keep_audit_days)
+    prune_buckets()
+    prune_processes()
     for _pruned in pruning:
         if time.monotonic() > deadline:
             break

@@ -9,10 +9,11 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import conf, jobs, outbox, workflow
+from status import conf, jobs, outbox, queues, workers, workflow
 from status.broadcast import retain
 from status.models import Job, Topic
 from status.sources import delivering
+from status.sources.counting import count_ended
 from status.sources.timetable import every
 from status.states import State
 
@@ -45,6 +46,8 @@ def sweep() -> None:
     workflow.heal(quiet, MOST_HEALED)
     if _is_regular():
         expire_leases()
+    queues.sample_depths(workers.consumed())
+    count_ended()
 
 
 @shared_task(name=outbox.SEND_TASK, ignore_result=True)
