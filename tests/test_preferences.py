@@ -162,7 +162,7 @@ def test_the_page_is_for_who_is_logged_in(client):
 def test_the_page_takes_few_queries(signed_in, alice, django_assert_max_num_queries):
     Preferences.objects.create(user=alice, webhook_url="https://hooks.example.org/")
     signed_in.get(PAGE)
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(8):
         signed_in.get(PAGE)
 
 

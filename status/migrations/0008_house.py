@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'queue',
                 'verbose_name_plural': 'queues',
-                'default_permissions': ('change',),
+                'default_permissions': (),
             },
         ),
         migrations.AddIndex(

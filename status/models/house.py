@@ -50,7 +50,7 @@ class Queue(models.Model):
     class Meta:
         verbose_name = _("queue")
         verbose_name_plural = _("queues")
-        default_permissions = ("change",)
+        default_permissions = ()  # `status.change_queue` is one of the jobs.
 
     def __str__(self) -> str:
         return self.name
