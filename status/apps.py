@@ -13,13 +13,14 @@ class StatusConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
-        from status import checks, logout, notifications, outbox, tracing
+        from status import checks, logout, notifications, outbox, searching, tracing
         from status.sources import bodies, lifecycle, missed, pools, prune, remote, stopping, sweep
 
         checks.connect()
         logout.connect()
         notifications.connect()
         outbox.connect()
+        searching.connect()
         tracing.connect()
         bodies.connect()
         lifecycle.connect()

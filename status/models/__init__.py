@@ -4,6 +4,19 @@ from status.models.job import Job
 from status.models.notification import Notification
 from status.models.parts import Attachment, LogLine, Topic, attachment_path
 from status.models.queries import FRESH
+from status.models.saved import SavedView
+from status.models.search import SearchText
 from status.models.tokens import Token
 
-__all__ = ["FRESH", "Attachment", "Job", "LogLine", "Notification", "Token", "Topic", "attachment_path"]
+__all__ = [
+    "FRESH",
+    "Attachment",
+    "Job",
+    "LogLine",
+    "Notification",
+    "SavedView",
+    "SearchText",
+    "Token",
+    "Topic",
+    "attachment_path",
+]

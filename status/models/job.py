@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 JobManager = models.Manager.from_queryset(JobQuerySet)
 
+LIST_INDEXES = {
+    "state": ["state"],
+    "owner_state": ["owner", "state"],
+    "task": ["task"],
+    "queue": ["queue"],
+    "worker": ["worker"],
+    "schedule": ["schedule"],
+}
+
 # What an instance computes once from its columns.
 _CACHED = {"step_list", "tail", "files", "branch"}
 
@@ -120,6 +129,15 @@ class Job(models.Model):
                 fields=["-created_at", "-id"], name="status_job_created", condition=Q(parent__isnull=True)
             ),
             models.Index(fields=["state", "-created_at", "-id"], name="status_job_state"),
+            # One for each filter of the lists, in their order; see status/listing.py.
+            *(
+                models.Index(
+                    fields=[*fields, "-created_at", "-id"],
+                    name=f"status_list_{name}",
+                    condition=Q(parent__isnull=True),
+                )
+                for name, fields in LIST_INDEXES.items()
+            ),
             models.Index(
                 fields=["created_at"],
                 name="status_job_unsent",
