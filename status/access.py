@@ -48,6 +48,11 @@ def may_act(user: Any, job: Job) -> bool:
     return bool(user.is_authenticated and (job.owner_id == user.pk or user.has_perm("status.change_job")))
 
 
+def may_delete(user: Any, job: Job) -> bool:
+    """Whether `user` may delete `job` once it has ended: its owner, and holders of `status.delete_job`."""
+    return bool(user.is_authenticated and (job.owner_id == user.pk or user.has_perm("status.delete_job")))
+
+
 def may_stop(user: Any, job: Job) -> bool:
     """Whether `user` may stop `job` at once: holders of `status.stop_job` who may watch it."""
     return may_watch_job(user, job) and user.has_perm("status.stop_job")
@@ -97,7 +102,7 @@ def check(user: Any, subjects: frozenset[Subject], jobs: Mapping[Subject, Job | 
             job = jobs.get(subject)
             if job is None or not may_watch_job(user, job):
                 raise Denied(subject)
-        elif subject.kind is Kind.LIST and subject.scope != list_scope(user):
+        elif subject.is_list and subject.scope != list_scope(user):
             raise Denied(subject)
 
 

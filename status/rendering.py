@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
 from django.template.loader import get_template
 from django.urls import reverse
@@ -20,10 +21,13 @@ from django.utils.safestring import mark_safe
 
 from status import conf
 from status.events import Line, TopicEvent
+from status.filters import Filters
+from status.listing import Listing
 from status.models import Job, Notification, Topic
 from status.models.tree import members_of
 from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View
+from status.tabs import Tab, tabs_of
 
 BEAT_ID = "live-beat"
 BELL_ID = "live-bell"
@@ -41,18 +45,26 @@ class Shown:
     job: Job | None = None
     topic: TopicEvent | None = None
     count: int = 0
+    query: str = ""
+    tabs: tuple[Tab, ...] = ()
 
     def context(self) -> dict[str, Any]:
         """The variables that a partial gets.
 
         For a job: `job`, and `branch`, its members. For a topic: the keys of its payload, and `topic` with
-        `topic.at` and `topic.payload`. For a list: `count`, of jobs that came since the page was made.
+        `topic.at` and `topic.payload`. For a list: `count`, of jobs that came since the page was made, and `query`,
+        the list's filters; or `tabs`, its states with their counts.
         """
         if self.job is not None:
             return {"job": self.job, "branch": partial(members_of, self.job)}
         if self.topic is not None:
             return {**self.topic.payload, "topic": self.topic}
-        return {"count": self.count, "more": self.count >= MOST_COUNTED}
+        return {
+            "count": self.count,
+            "more": self.count >= MOST_COUNTED,
+            "query": self.query,
+            "tabs": self.tabs,
+        }
 
 
 def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
@@ -68,8 +80,8 @@ def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
         for event in load_topics(names):
             found[Subject.topic(event.topic)] = Shown(topic=event)
     for subject in subjects:
-        if subject.kind is Kind.LIST:
-            found[subject] = Shown(count=count_new(subject))
+        if subject.is_list:
+            found[subject] = _load_list(subject)
     return found
 
 
@@ -81,12 +93,11 @@ def load_topics(names: Iterable[str]) -> list[TopicEvent]:
     ]
 
 
-def count_new(subject: Subject) -> int:
-    """How many jobs came into a list since the page was made; at most 100."""
-    newer = Job.objects.filter(created_at__gt=subject.since, parent=None)
-    if subject.scope != "all":
-        newer = newer.filter(owner_id=subject.scope)  # type: ignore[misc]  # Keys may be UUIDs.
-    return newer.order_by()[:MOST_COUNTED].count()
+def _load_list(subject: Subject) -> Shown:
+    listing = Listing(subject.scope, Filters.read(dict(parse_qsl(subject.query))))
+    if subject.kind is Kind.COUNTS:
+        return Shown(tabs=tabs_of(listing))
+    return Shown(count=listing.newer_than(subject.since, MOST_COUNTED), query=listing.filters.address)
 
 
 def render(region: Region, shown: Shown) -> str:

@@ -1,6 +1,12 @@
-"""Finding jobs by their words: the rows that are searched are written here, and read."""
+"""Finding jobs by their words: the rows that are searched are written here, and read.
+
+The index finds the rows of a word in the order in which they came. Who owns a job, its task, schedule and kind are
+words too, which nobody types, so that a search among one person's jobs looks at theirs alone. State, worker and queue
+change; they are looked up for each job that is found, the newest first, and for so many at most.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +17,6 @@ from status.models import Job, SearchText
 from status.models.queries import job_ended
 from status.models.search import words_of
 from status.states import State
-
-WITHOUT = "title, id, arguments and error"
 
 
 def connect() -> None:
@@ -27,7 +31,7 @@ def _note(instance: Job, created: bool, raw: bool = False, **kwargs: Any) -> Non
 
 
 def _note_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:
-    """An error is found too, and one that an attempt before had no more."""
+    """An error is found too, and one that only an attempt before had no more."""
     if state != State.FAILED and attempt == 1:
         return
     job = Job.objects.filter(pk=job_id, parent=None).defer("traceback", "result").first()
@@ -35,25 +39,93 @@ def _note_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:
         SearchText.objects.filter(job=job).update(words=words_of(job))
 
 
-def matches(words: Sequence[str], marks: Sequence[str]) -> tuple[str, str, list[Any]]:
-    """What finds the rows in which each of `words` begins a word and each of `marks` is one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What is searched for, and where."""
 
-    Args:
-        words: from `status.models.search.split`.
-        marks: from `status.models.search.mark`.
+    words: Sequence[str]
+    """Each begins a word of the job, from `status.models.search.split`."""
+    marks: Sequence[str] = ()
+    """Each is a word of the job, from `status.models.search.mark`."""
+    equal: dict[str, Any] = field(default_factory=dict)
+    """Columns of the job with their values."""
+    above: int | None = None
+    """The places found are above this one."""
+    below: int | None = None
+    """The places found are below this one."""
 
-    Returns:
-        A table, its column of places, and parameters for the condition `{table} WHERE {condition}`, which is the
-        first of them: see `source`.
-    """
+    def find(self, limit: int, *, window: int, newest_first: bool = True) -> list[tuple[int, UUID]]:
+        """The first places that fit, with their jobs.
+
+        Args:
+            limit: so many at most.
+            window: among so many that have the words.
+            newest_first: else the oldest first.
+        """
+        order = "DESC" if newest_first else "ASC"
+        columns = "t.id, t.job_id"
+        if not self.equal:
+            window = min(window, limit)
+        sql, params = self._joined(columns, window, order)
+        rows = _rows(f"{sql} ORDER BY found.place {order} LIMIT %s", [*params, limit])
+        return [(place, _uuid(pk)) for place, pk in rows]
+
+    def end(self, window: int, *, newest_first: bool = True) -> int | None:
+        """The last place of the window; None if all that has the words is in it."""
+        inner, params = self._found(window, "DESC" if newest_first else "ASC")
+        rows = _rows(f"{inner} OFFSET %s", [*params[:-1], 1, window - 1])
+        return rows[0][0] if rows else None
+
+    def states(self, window: int) -> list[tuple[str, int]]:
+        """How many of the newest `window` that fit are in which state."""
+        sql, params = self._joined("j.state, COUNT(*)", window, "DESC")
+        return [(state, count) for state, count in _rows(f"{sql} GROUP BY j.state", params)]
+
+    def _joined(self, columns: str, window: int, order: str) -> tuple[str, list[Any]]:
+        inner, params = self._found(window, order)
+        conditions = "".join(f" AND j.{connection.ops.quote_name(name)} = %s" for name in self.equal)
+        # A cross join of SQLite keeps its order: what was found comes first.
+        sql = (  # What is put in are names of columns.
+            f"SELECT {columns} FROM ({inner}) found CROSS JOIN status_searchtext t CROSS JOIN status_job j "  # noqa: S608
+            f"WHERE t.id = found.place AND j.id = t.job_id{conditions}"
+        )
+        return sql, [*params, *self.equal.values()]
+
+    def _found(self, window: int, order: str) -> tuple[str, list[Any]]:
+        table, place, condition, params = _matches(self.words, self.marks)
+        if self.above is not None:
+            condition, params = f"{condition} AND {place} > %s", [*params, self.above]
+        if self.below is not None:
+            condition, params = f"{condition} AND {place} < %s", [*params, self.below]
+        sql = f"SELECT {place} AS place FROM {table} WHERE {condition} ORDER BY {place} {order} LIMIT %s"  # noqa: S608
+        return sql, [*params, window]
+
+
+def _matches(words: Sequence[str], marks: Sequence[str]) -> tuple[str, str, str, list[Any]]:
+    """A table, its column of places, the condition that a row has these words, and its parameters."""
     if connection.vendor == "sqlite":
         terms = [f'"{mark}"' for mark in marks] + [f'"{word}"*' for word in words]
-        where = "status_searchtext_words WHERE status_searchtext_words MATCH %s"
-        return where, "rowid", [" AND ".join(terms)]
+        return "status_searchtext_words", "rowid", "status_searchtext_words MATCH %s", [" AND ".join(terms)]
     if connection.vendor == "postgresql":
         terms = [f"'{mark}'" for mark in marks] + [f"'{word}':*" for word in words]
-        where = "status_searchtext WHERE array_to_tsvector(string_to_array(words, ' ')) @@ %s::tsquery"
-        return where, "id", [" & ".join(terms)]
+        condition = "array_to_tsvector(string_to_array(words, ' ')) @@ %s::tsquery"
+        return "status_searchtext", "id", condition, [" & ".join(terms)]
     terms = [f"% {term}%" for term in [*marks, *words]]
-    where = " AND ".join(["CONCAT(' ', words) LIKE %s"] * len(terms))
-    return f"status_searchtext WHERE {where}", "id", terms
+    return "status_searchtext", "id", " AND ".join(["CONCAT(' ', words) LIKE %s"] * len(terms)), terms
+
+
+def _rows(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [_plain(value) for value in params])
+        return list(cursor.fetchall())
+
+
+def _plain(value: Any) -> Any:
+    """An owner's key may be a UUID, which not every database knows."""
+    if isinstance(value, UUID) and not connection.features.has_native_uuid_field:
+        return value.hex
+    return value
+
+
+def _uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)

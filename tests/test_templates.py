@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "templates").rglob("*.html"))
 PARTIALS = sorted((ROOT / "templates/status/partials").glob("*.html"))
 NOT_OF_A_JOB = {"beat", "beat_last", "bell", "current_status", "log_lines", "new_jobs", "note_icon", "socket"}
-NOT_OF_A_JOB |= {"step", "toast"}
+NOT_OF_A_JOB |= {"step", "tabs", "toast"}
 JOB_PARTIALS = [f"status/partials/{source.name}" for source in PARTIALS if source.stem not in NOT_OF_A_JOB]
 CLOCK = "status/partials/cancelling.html"
 NASTY = "<b>&\"'"
@@ -289,7 +289,7 @@ def test_log_lines_are_escaped_and_say_their_level():
 def test_new_jobs_are_announced(count, text):
     link = only_element(render("status/partials/new_jobs.html", count=count))
 
-    assert attributes(link)["href"] == "?"
+    assert attributes(link)["href"] == "?state=all"
     assert text in str(link)
 
 

@@ -33,6 +33,9 @@ from status.rendering import BEAT_ID, beat, last_beat, look_of, swap
 
 logger = logging.getLogger(__name__)
 
+COUNT_SECONDS = 1.0
+"""The jobs of a list are counted at most so often."""
+
 
 class Hub(Subscription):
     """One per event loop; a web process has one. This part of it serves the pages."""
@@ -149,8 +152,7 @@ class Hub(Subscription):
                     self._mark(entry)
             case ListEvent():
                 for entry in self._lists(event.scope):
-                    entry.stale = True
-                    self._mark(entry)
+                    self._count_soon(entry)
             case LogoutEvent():
                 await self._log_out(event)
             case InboxEvent():
@@ -163,12 +165,31 @@ class Hub(Subscription):
         held = entry.event.milestone if entry.event else None
         if entry.offer(event) and entry.event is not None:
             counters.repaired += read and entry.event.milestone != held
-            self._mark(entry, urgent=entry.event.milestone != held, counts=not read)
+            moved = entry.event.milestone != held
+            self._mark(entry, urgent=moved, counts=not read)
+            for live in entry.lives if moved else ():
+                for beside in live.entries.values():
+                    if beside.subject.kind is Kind.COUNTS:
+                        self._count_soon(beside)
             return
         counters.outdated += not read
 
     def _lists(self, scope: str) -> list[Entry]:
-        return [e for s, e in self._entries.items() if s.kind is Kind.LIST and s.scope == scope]
+        return [e for s, e in self._entries.items() if s.is_list and s.scope == scope]
+
+    def _count_soon(self, entry: Entry) -> None:
+        """Count a list anew: at once, unless it was counted within the last second."""
+        if entry.recount is not None:
+            entry.is_due = True
+            return
+        entry.recount = asyncio.get_running_loop().call_later(COUNT_SECONDS, self._count_again, entry)
+        entry.stale, entry.is_due = True, False
+        self._mark(entry)
+
+    def _count_again(self, entry: Entry) -> None:
+        entry.recount = None
+        if entry.is_due:
+            self._count_soon(entry)
 
     def _mark(self, entry: Entry, *, urgent: bool = False, counts: bool = True) -> None:
         """Paint the regions of `entry`: at once if their page had no frame lately, else in time.
@@ -249,9 +270,8 @@ class Hub(Subscription):
                     connection.put(frames[language])
         self._people.mark_all()
         for entry in self._entries.values():
-            if entry.subject.kind is Kind.LIST:
-                entry.stale = True
-                self._mark(entry)
+            if entry.subject.is_list:
+                self._count_soon(entry)
 
     async def _repair(self) -> None:
         """Read the rows of what is shown and still moves: what a lost message left stale becomes right."""
@@ -275,6 +295,9 @@ class Hub(Subscription):
             if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
                 entry.forget_members()
                 self._mark(entry, counts=False)
+            if entry.subject.kind is Kind.COUNTS:
+                # Most jobs that it counts are not on its page: nobody tells of these.
+                self._count_soon(entry)
             if entry.stale or entry.is_cancelling or entry.lacks_log:
                 self._mark(entry, counts=False)
         await self._finish_pages()

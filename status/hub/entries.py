@@ -32,7 +32,12 @@ class Entry:
     """The row as last read: what an event does not carry."""
     event: JobEvent | None = None
     topic: TopicEvent | None = None
-    count: int = 0
+    listed: Shown = field(default_factory=Shown)
+    """Of a list."""
+    recount: asyncio.TimerHandle | None = None
+    """Set while a list was counted so lately that the next count waits."""
+    is_due: bool = False
+    """Whether that count is wanted."""
     version: int = 0
     """Grows with every accepted change; the key of what was rendered from it."""
     stale: bool = False
@@ -46,7 +51,7 @@ class Entry:
         """The value for the templates."""
         if self.subject.kind is Kind.JOB:
             return Shown(job=self.job.at(self.event) if self.job and self.event else self.job)
-        return Shown(topic=self.topic, count=self.count)
+        return self.listed if self.subject.is_list else Shown(topic=self.topic)
 
     @property
     def is_over(self) -> bool:

@@ -92,29 +92,61 @@ class Migration(migrations.Migration):
                 ('words', models.TextField()),
             ],
         ),
-        migrations.AddIndex(
+        migrations.RemoveConstraint(
             model_name='job',
-            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['state', '-created_at', '-id'], name='status_list_state'),
+            name='status_job_position',
+        ),
+        migrations.RemoveIndex(
+            model_name='job',
+            name='status_job_members',
+        ),
+        migrations.AddConstraint(
+            model_name='job',
+            constraint=models.UniqueConstraint(condition=models.Q(('parent__isnull', False)), fields=('parent', 'position'), name='status_job_place'),
         ),
         migrations.AddIndex(
             model_name='job',
-            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['owner', 'state', '-created_at', '-id'], name='status_list_owner_state'),
+            index=models.Index(condition=models.Q(('parent__isnull', False)), fields=['parent', 'state', 'position'], name='status_job_inside'),
+        ),
+        migrations.RemoveIndex(
+            model_name='job',
+            name='status_job_owner',
+        ),
+        migrations.RemoveIndex(
+            model_name='job',
+            name='status_job_created',
         ),
         migrations.AddIndex(
             model_name='job',
-            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['task', '-created_at', '-id'], name='status_list_task'),
+            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['-created_at', '-id', 'parent'], name='status_list_created'),
         ),
         migrations.AddIndex(
             model_name='job',
-            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['queue', '-created_at', '-id'], name='status_list_queue'),
+            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['owner', '-created_at', '-id', 'parent'], name='status_list_owner'),
         ),
         migrations.AddIndex(
             model_name='job',
-            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['worker', '-created_at', '-id'], name='status_list_worker'),
+            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['state', '-created_at', '-id', 'parent'], name='status_list_state'),
         ),
         migrations.AddIndex(
             model_name='job',
-            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['schedule', '-created_at', '-id'], name='status_list_schedule'),
+            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['owner', 'state', '-created_at', '-id', 'parent'], name='status_list_owner_state'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['task', '-created_at', '-id', 'parent'], name='status_list_task'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['queue', '-created_at', '-id', 'parent'], name='status_list_queue'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['worker', '-created_at', '-id', 'parent'], name='status_list_worker'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('parent__isnull', True)), fields=['schedule', '-created_at', '-id', 'parent'], name='status_list_schedule'),
         ),
         migrations.AddField(
             model_name='savedview',

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 JobManager = models.Manager.from_queryset(JobQuerySet)
 
-LIST_INDEXES = {
+# The lists hold what people started; the members of a workflow are on its page.
+LIST_INDEXES: dict[str, list[str]] = {
+    "created": [],
+    "owner": ["owner"],
     "state": ["state"],
     "owner_state": ["owner", "state"],
     "task": ["task"],
@@ -119,20 +122,12 @@ class Job(models.Model):
         verbose_name_plural = _("jobs")
         ordering = ["-created_at", "-id"]
         indexes = [
-            # The lists hold what people started; the members of a workflow are on its page.
-            models.Index(
-                fields=["owner", "-created_at", "-id"],
-                name="status_job_owner",
-                condition=Q(parent__isnull=True),
-            ),
-            models.Index(
-                fields=["-created_at", "-id"], name="status_job_created", condition=Q(parent__isnull=True)
-            ),
             models.Index(fields=["state", "-created_at", "-id"], name="status_job_state"),
-            # One for each filter of the lists, in their order; see status/listing.py.
+            # One for each filter of the lists, in their order; see status/listing.py. With its parent, which is
+            # none, SQLite can count in the index alone.
             *(
                 models.Index(
-                    fields=[*fields, "-created_at", "-id"],
+                    fields=[*fields, "-created_at", "-id", "parent"],
                     name=f"status_list_{name}",
                     condition=Q(parent__isnull=True),
                 )
@@ -158,7 +153,12 @@ class Job(models.Model):
                 name="status_job_ended",
                 condition=Q(finished_at__isnull=False, parent__isnull=True),
             ),
-            models.Index(fields=["parent", "state", "position"], name="status_job_members"),
+            # SQLite would take an index of all parents for those without one, who are the lists, and sort them.
+            models.Index(
+                fields=["parent", "state", "position"],
+                name="status_job_inside",
+                condition=Q(parent__isnull=False),
+            ),
             models.Index(fields=["root", "state"], name="status_job_root"),
             models.Index(
                 fields=["refreshed_at"],
@@ -168,7 +168,11 @@ class Job(models.Model):
         ]
         permissions = [("stop_job", "Can stop a running job at once")]
         constraints = [
-            models.UniqueConstraint(fields=["parent", "position"], name="status_job_position"),
+            models.UniqueConstraint(
+                fields=["parent", "position"],
+                name="status_job_place",
+                condition=Q(parent__isnull=False),
+            ),
             models.UniqueConstraint(
                 fields=["key"],
                 name="status_job_live_key",

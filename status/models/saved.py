@@ -40,3 +40,8 @@ class SavedView(models.Model):
                 others = SavedView.objects.filter(user_id=self.user_id, is_default=True).exclude(pk=self.pk)
                 others.update(is_default=False)
             super().save(*args, **kwargs)
+
+    @classmethod
+    def of(cls, user: Any) -> "models.QuerySet[SavedView]":
+        """Those of `user`, the first saved first."""
+        return cls.objects.filter(user=user)

@@ -187,6 +187,22 @@ def _expired(limit: Place, after: Place | None = None) -> JobQuerySet:
     return expired
 
 
+def remove(pks: list[UUID]) -> Pruned:
+    """Delete those of these jobs that have ended, with all that belongs to them, whatever their age.
+
+    Args:
+        pks: jobs that are no members of others.
+
+    Raises:
+        RuntimeError: called inside a transaction, which might yet be rolled back.
+
+    Example:
+        >>> remove([job.pk]).jobs
+        1
+    """
+    return _remove(pks, None) if pks else Pruned()
+
+
 def _prune(limit: Place | None, batch: int) -> Iterator[Pruned]:
     after: Place | None = None
     while limit is not None:
@@ -218,7 +234,7 @@ def _that_fit(rows: list[tuple[Any, ...]]) -> list[Place]:
     return places
 
 
-def _remove(pks: list[UUID], limit: Place) -> Pruned:
+def _remove(pks: list[UUID], limit: Place | None) -> Pruned:
     """Delete these jobs in one transaction, then their files; without those that other apps hold."""
     try:
         pruned, attachments = _remove_rows(pks, limit)
@@ -233,10 +249,10 @@ def _remove(pks: list[UUID], limit: Place) -> Pruned:
 
 # Durable: the files are deleted right after it, so it must be a transaction and not a part of one.
 @transaction.atomic(durable=True)
-def _remove_rows(pks: list[UUID], limit: Place) -> tuple[Pruned, list[Attachment]]:
+def _remove_rows(pks: list[UUID], limit: Place | None) -> tuple[Pruned, list[Attachment]]:
     """Delete the rows of those of these jobs that still may go; returns what was attached to them."""
     # Another pruning may have them by now, or somebody retries one.
-    free = _expired(limit).filter(pk__in=pks).order_by("pk")
+    free = (_ended() if limit is None else _expired(limit)).filter(pk__in=pks).order_by("pk")
     free = free.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
     mine = list(free.values_list("pk", flat=True))
     if not mine:

@@ -1,18 +1,15 @@
-"""The list of jobs and one job's page."""
+"""One job's page."""
 
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from status import access, conf, registry
+from status import access, registry
 from status.models import Job, Notification
 from status.notifications import mark_read
-from status.regions import Subject
 
 
 def visible_job(request: HttpRequest, job_id: UUID) -> Job:
@@ -21,23 +18,6 @@ def visible_job(request: HttpRequest, job_id: UUID) -> Job:
     if job is None or not access.may_watch_job(request.user, job):
         raise Http404("No such job.")
     return job
-
-
-@require_GET
-@login_required
-def index(request: HttpRequest) -> HttpResponse:
-    """The jobs that I may see, newest first."""
-    # Taken before the rows are read: a job made in between is announced as new, and not missed.
-    since = timezone.now()
-    jobs = access.visible_jobs(request.user).select_related("owner").defer("traceback", "signature", "result")
-    page = Paginator(jobs, conf.current().page_size).get_page(request.GET.get("page"))
-    context = {
-        "page": page,
-        "new_jobs": Subject.new_jobs(access.list_scope(request.user), since),
-        "shows_owner": access.sees_all(request.user),
-        "startables": registry.allowed(request.user),
-    }
-    return render(request, "status/jobs.html", context)
 
 
 @require_GET

@@ -17,7 +17,13 @@ from status.seeding import DOMAIN, FIRST_ID, LAST_ID, NAMES, History
 
 BATCH = 2_000
 LOGGED = 0.03
-TEXTS = ("Read %d rows.", "%d rows checked.", "Wrote batch %d.", "Row %d skipped: no customer.", "Done in %d s.")
+TEXTS = (
+    "Read %d rows.",
+    "%d rows checked.",
+    "Wrote batch %d.",
+    "Row %d skipped: no customer.",
+    "Done in %d s.",
+)
 
 
 class Command(BaseCommand):
@@ -31,9 +37,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How many, and how."""
         parser.add_argument("count", nargs="?", type=int, metavar="N", help="so many jobs")
-        parser.add_argument("--seed", type=int, default=1, help="another number makes another history (%(default)s)")
+        parser.add_argument(
+            "--seed", type=int, default=1, help="another number makes another history (%(default)s)"
+        )
         parser.add_argument("--days", type=int, default=28, help="how far it goes back (%(default)s)")
-        parser.add_argument("--owner", metavar="NAME", help="this user owns most of it; default: ten made for it")
+        parser.add_argument(
+            "--owner", metavar="NAME", help="this user owns most of it; default: ten made for it"
+        )
         parser.add_argument("--yes", action="store_true", help="also among jobs that are there")
         parser.add_argument("--remove", action="store_true", help="delete what this command has made")
 
@@ -66,7 +76,9 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def _write(self, jobs: list[Job], chance: random.Random) -> int:
-        logged = [line for job in jobs if job.worker and chance.random() < LOGGED for line in _lines(job, chance)]
+        logged = [
+            line for job in jobs if job.worker and chance.random() < LOGGED for line in _lines(job, chance)
+        ]
         _insert(jobs)
         LogLine.objects.bulk_create(logged)
         _insert([SearchText.of(job) for job in jobs if job.parent_id is None])
@@ -83,7 +95,7 @@ class Command(BaseCommand):
             found.append(user)
         for first in NAMES:
             address = f"{first}@{DOMAIN}"
-            key = address if model.USERNAME_FIELD == model.get_email_field_name() else first
+            key = address if model.get_email_field_name() == model.USERNAME_FIELD else first
             values = {model.get_email_field_name(): address}
             user = users.filter(**{model.USERNAME_FIELD: key}).first()
             if user is None:
@@ -97,15 +109,18 @@ class Command(BaseCommand):
         mine = {"pk__gte": FIRST_ID, "pk__lte": LAST_ID}
         of_mine = {"job_id__gte": FIRST_ID, "job_id__lte": LAST_ID}
         with transaction.atomic():
-            for model in (LogLine, SearchText, Notification):
-                rows = model._default_manager.filter(**of_mine)
+            for rows in (
+                LogLine.objects.filter(**of_mine),
+                SearchText.objects.filter(**of_mine),
+                Notification.objects.filter(**of_mine),
+            ):
                 rows._raw_delete(rows.db)
             jobs = Job.objects.filter(**mine)
             count = jobs.filter(parent=None).count()
             jobs._raw_delete(jobs.db)
             model = get_user_model()
-            made = {f"{model.get_email_field_name()}__endswith": f"@{DOMAIN}"}
-            users, _by_model = model._default_manager.filter(status_jobs=None, **made).delete()
+            made = {f"{model.get_email_field_name()}__endswith": f"@{DOMAIN}", "status_jobs": None}
+            users, _by_model = model._default_manager.filter(**made).delete()
         self.stdout.write(f"Removed {count} jobs and {users} users.")
 
 
@@ -123,7 +138,7 @@ def _insert(rows: Sequence[Model]) -> None:
         ]
         for row in rows
     ]
-    names = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+    names = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
     holes = ", ".join(["%s"] * len(fields))
     with connection.cursor() as cursor:
         cursor.executemany(f"INSERT INTO {meta.db_table} ({names}) VALUES ({holes})", values)  # noqa: S608
