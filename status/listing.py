@@ -23,7 +23,7 @@ from status.models import Job, SearchText
 from status.models.queries import JobQuerySet
 from status.models.search import mark
 from status.searching import Search
-from status.states import State
+from status.states import LIVE, State
 
 WINDOW = 2_000
 """So many jobs are looked through for one page."""
@@ -98,7 +98,7 @@ class Listing:
             listings = {state: Listing(self.scope, self.filters.but(state=state)) for state in State.values}
             numbers = _count_each([listing._exact for listing in [every, *listings.values()]], MOST_COUNTED)
             return {ALL: numbers[0], **dict(zip(listings, numbers[1:], strict=True))}
-        states = every._sampled()
+        states = every._sampled() | every._few()
         if self.filters.state:
             states[self.filters.state] = self.total()
         return {ALL: _sum(states) if every._needs_a_look else every.total(), **states}
@@ -249,6 +249,21 @@ class Listing:
         """The jobs, where indexes alone can tell which these are."""
         return self._jobs.filter(**self._equal).order_by("-created_at", "-pk")
 
+    def _few(self) -> dict[str, Count]:
+        """Of the states in which hardly any job stays, all that fit; unless there are many after all."""
+        if self.filters.words or self._is_nobodys:
+            return {}
+        ordered = self._jobs.order_by("-created_at", "-pk")
+        live = {state: ordered.filter(state=state) for state in sorted(LIVE)}
+        sizes = _count_each(list(live.values()), WINDOW)
+        few = {
+            state: found for (state, found), size in zip(live.items(), sizes, strict=True) if not size.more
+        }
+        others = [Q(**{name: value}) for name, value in self._equal.items() if name != "state"]
+        others += [self._kind] if self.filters.kind else []
+        counted = _count_each([_looked_up(found, others) for found in few.values()], WINDOW)
+        return dict(zip(few, counted, strict=True))
+
     def _sampled(self) -> dict[str, Count]:
         """Of the newest `MOST_SAMPLED` that fit."""
         if self._is_nobodys:
@@ -268,6 +283,8 @@ class Listing:
 
 def _count_each(found: list[JobQuerySet], most: int) -> list[Count]:
     """How many each of these has, up to `most`; in one query."""
+    if not found:
+        return []
     parts: list[str] = []
     params: list[Any] = []
     for each in found:
@@ -300,10 +317,14 @@ def _within(found: JobQuerySet, others: list[Q], oldest_first: bool) -> tuple[Jo
         found = found.exclude(end.newer if oldest_first else end.older)
         edge = {"created_at__lte" if oldest_first else "created_at__gte": end.created_at}
         found = found.filter(**edge)
+    return _looked_up(found, others), end
+
+
+def _looked_up(found: JobQuerySet, others: list[Q]) -> JobQuerySet:
+    """`found` by `others`: as values, so that no index but that of the leading filter is used."""
     for condition in others:
-        # As a value, so that no index but that of the leading filter is used.
         found = found.filter(Case(When(condition, then=Value(True)), default=Value(False)))
-    return found, end
+    return found
 
 
 def _place_of(cursor: Cursor) -> int:

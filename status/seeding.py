@@ -38,7 +38,7 @@ ERRORS: tuple[tuple[str, str, str], ...] = (
     (Failure.ERROR, "PermissionError", "The bucket exports may not be written to."),
     (Failure.ERROR, "KeyError", "'customer_id'"),
     (Failure.ERROR, "HTTPError", "502 Bad Gateway from the payment provider."),
-    (Failure.TIMEOUT, "SoftTimeLimitExceeded", "It ran longer than its limit of 30 min."),
+    (Failure.TIMEOUT, "SoftTimeLimitExceeded", "It ran longer than its time limit."),
     (Failure.WORKER_LOST, "", "The worker {worker} was lost: nothing was heard of it."),
 )
 ERROR_WEIGHTS = (30, 16, 8, 10, 14, 12, 10)

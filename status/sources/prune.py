@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from status import conf, files
 from status.files import Deleted
-from status.models import Attachment, Job, LogLine, Notification
+from status.models import Attachment, Job, LogLine, Notification, SearchText
 from status.models.queries import JobQuerySet
 from status.sources.timetable import every
 from status.states import LIVE, TERMINAL, State
@@ -265,6 +265,8 @@ def _remove_rows(pks: list[UUID], limit: Place | None) -> tuple[Pruned, list[Att
     # By query: whoever listens to Django's delete signals would have every line loaded.
     line_count = lines._raw_delete(lines.db)
     attached._raw_delete(attached.db)
+    texts = SearchText.objects.filter(job__in=mine)
+    texts._raw_delete(texts.db)
     # By Django, so that rows of other apps which refer to jobs go as these apps say.
     Job.objects.filter(pk__in=mine).only("pk").delete()
     return Pruned(jobs=len(mine), lines=line_count), attachments

@@ -50,7 +50,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Make or remove, and say what."""
         if options["remove"]:
-            self._remove()
+            self._say(self._remove(), options)
             return
         count, days = options["count"], options["days"]
         if count is None or count < 1 or days < 1:
@@ -72,7 +72,11 @@ class Command(BaseCommand):
             if options["verbosity"] > 1:
                 self.stdout.write(f"{rows} rows")
         members = rows - count
-        self.stdout.write(f"Made {count} jobs with {members} members and {lines} log lines.")
+        self._say(f"Made {count} jobs with {members} members and {lines} log lines.", options)
+
+    def _say(self, text: str, options: dict[str, Any]) -> None:
+        if options["verbosity"]:
+            self.stdout.write(text)
 
     @transaction.atomic
     def _write(self, jobs: list[Job], chance: random.Random) -> int:
@@ -105,7 +109,7 @@ class Command(BaseCommand):
             found.append(user)
         return found
 
-    def _remove(self) -> None:
+    def _remove(self) -> str:
         mine = {"pk__gte": FIRST_ID, "pk__lte": LAST_ID}
         of_mine = {"job_id__gte": FIRST_ID, "job_id__lte": LAST_ID}
         with transaction.atomic():
@@ -121,7 +125,7 @@ class Command(BaseCommand):
             model = get_user_model()
             made = {f"{model.get_email_field_name()}__endswith": f"@{DOMAIN}", "status_jobs": None}
             users, _by_model = model._default_manager.filter(**made).delete()
-        self.stdout.write(f"Removed {count} jobs and {users} users.")
+        return f"Removed {count} jobs and {users} users."
 
 
 def _insert(rows: Sequence[Model]) -> None:
