@@ -17,7 +17,7 @@ from status.canvas import title_of
 from status.events import Step
 from status.models import Job
 from status.registry import startables
-from status.states import Canvas, Failure, State
+from status.states import LIVE, Canvas, Failure, State
 
 FIRST_ID = UUID(int=0x5EED5EED << 96)
 LAST_ID = UUID(int=(0x5EED5EEE << 96) - 1)
@@ -190,8 +190,9 @@ class History:
             yield self._ended(kind, at)
         ages = sorted((self.random.expovariate(1 / 90) for _ in range(live)), reverse=True)
         chosen = self.random.choices([kind for kind in self.kinds if not kind.canvas], k=live)
-        for age, kind in zip(ages, chosen, strict=True):
-            yield [self._live(kind, self.now - timedelta(seconds=age))]
+        states = [State.WAITING, State.QUEUED, *self.random.choices(sorted(LIVE), [5, 6, 1], k=live)][:live]
+        for age, kind, state in zip(ages, chosen, states, strict=True):
+            yield [self._live(kind, self.now - timedelta(seconds=age), state)]
 
     def _moments(self, count: int) -> list[datetime]:
         """When jobs were made: by the hour of the day and the day of the week, until two minutes ago."""
@@ -302,13 +303,13 @@ class History:
         job.tally = counts
         return rows
 
-    def _live(self, kind: Kind, at: datetime) -> Job:
+    def _live(self, kind: Kind, at: datetime, state: str) -> Job:
         """A job that is under way now."""
         chance = self.random
         job = self._row(kind, at)
         ahead = self.now + FAR
         job.sent_at = ahead
-        job.state = chance.choices([State.RUNNING, State.QUEUED, State.WAITING], [6, 5, 1])[0]
+        job.state = state
         if job.state == State.QUEUED:
             job.queue = ""
             return job

@@ -362,6 +362,52 @@ async def test_new_jobs_are_announced(hub, alice, bob):
     await until(lambda: "2 new jobs" in socket.text)
 
 
+TABS = "status/partials/tabs.html"
+
+
+def tab_counts(text):
+    """The newest number of each tab."""
+    return dict(re.findall(r'id="count-(\w+)"[^>]*>(?:<!--cell [\w-]+-->)?(\d+)', text))
+
+
+async def test_tabs_follow_what_starts_and_what_moves_on_the_page(hub, alice, bob, job):
+    counts = Region(Subject.counts(str(alice.pk), "q=sums"), TABS, "tabs", "nav")
+    socket = await open_socket(hub, alice, counts, badge(job))
+    assert tab_counts(socket.text)["all"] == "0"
+    for owner in (alice, bob):
+        await Job.objects.acreate(task="t", title="Sums", owner=owner)
+    channel.publish(ListEvent(scope=str(alice.pk)))
+    await until(lambda: tab_counts(socket.text)["queued"] == "1")
+    await Job.objects.filter(title="Sums").aupdate(state=State.RUNNING)
+    # A job beside them moves.
+    hub._accept_job(event(job, 1, state=State.SUCCEEDED, finished_at=timezone.now()))
+    await until(lambda: tab_counts(socket.text)["running"] == "1")
+    assert tab_counts(socket.text)["all"] == "1"
+    # The links stay, and what has the focus keeps it.
+    assert socket.text.count('id="tabs"') == 1
+
+
+async def test_a_list_is_counted_at_most_once_a_second(hub, alice, monkeypatch):
+    monkeypatch.setattr("status.hub.core.COUNT_SECONDS", 0.4)
+    reads = []
+    load = subscription.load
+    monkeypatch.setattr(subscription, "load", lambda subjects: reads.append(subjects) or load(subjects))
+    counts = Region(Subject.counts(str(alice.pk)), TABS, "tabs", "nav")
+    socket = await open_socket(hub, alice, counts)
+    began = time.monotonic()
+    reads.clear()
+    for _ in range(20):
+        await Job.objects.acreate(task="t", title="T", owner=alice)
+        channel.publish(ListEvent(scope=str(alice.pk)))
+    await until(lambda: tab_counts(socket.text)["all"] == "20")
+    assert len(reads) <= 2 + (time.monotonic() - began) / 0.4
+
+
+async def test_counts_of_others_are_refused(hub, alice, bob):
+    with pytest.raises(access.Denied):
+        await open_socket(hub, alice, Region(Subject.counts(str(bob.pk)), TABS, "tabs", "nav"))
+
+
 async def test_log_lines_are_appended_once_and_in_order(hub, alice, job):
     await save_lines(job, 1, 3)
     await Job.objects.filter(pk=job.pk).aupdate(line_count=3)
