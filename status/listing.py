@@ -77,7 +77,7 @@ class Listing:
         Example:
             >>> listing.page(25, after=listing.page(25).older).jobs
         """
-        take = self._by_words if self.filters.words else self._by_columns
+        take = self._by_words if self.filters.terms else self._by_columns
         pks, end = take(size + 1, after, before)
         found = self._fetch(pks[:size])
         edge = end
@@ -115,7 +115,7 @@ class Listing:
         newer = Listing(
             self.scope, self.filters.but(since=max(filter(None, (moment, self.filters.begins_at))))
         )
-        if newer.filters.words:
+        if newer.filters.terms:
             # A job made at that very moment was there.
             first = Job.objects.filter(parent=None, created_at__gt=moment).order_by("created_at", "pk")
             edge = first.values_list("search_text__pk", flat=True).first()
@@ -171,7 +171,7 @@ class Listing:
     def _needs_a_look(self) -> bool:
         """Whether no index alone can tell which jobs these are."""
         narrowed = set(self._equal)
-        return bool(self.filters.words or self.filters.kind) or not (
+        return bool(self.filters.terms or self.filters.kind) or not (
             len(narrowed) <= 1 or narrowed == {"owner_id", "state"}
         )
 
@@ -216,7 +216,7 @@ class Listing:
         if filters.until is not None:
             edge = _place_before(Q(created_at__lt=filters.until))
             limits["below"] = min((edge or 0) + 1, below) if below is not None else (edge or 0) + 1
-        return Search(words=filters.words, marks=marks, equal=equal, **limits)
+        return Search(terms=filters.terms, marks=marks, equal=equal, **limits)
 
     def _by_words(
         self, limit: int, after: Cursor | None, before: Cursor | None
@@ -251,7 +251,7 @@ class Listing:
 
     def _few(self) -> dict[str, Count]:
         """Of the states in which hardly any job stays, all that fit; unless there are many after all."""
-        if self.filters.words or self._is_nobodys:
+        if self.filters.terms or self._is_nobodys:
             return {}
         ordered = self._jobs.order_by("-created_at", "-pk")
         live = {state: ordered.filter(state=state) for state in sorted(LIVE)}
@@ -268,7 +268,7 @@ class Listing:
         """Of the newest `MOST_SAMPLED` that fit."""
         if self._is_nobodys:
             found, more = {}, False
-        elif self.filters.words:
+        elif self.filters.terms:
             search = self._search()
             found = dict(search.states(MOST_SAMPLED))
             more = search.end(MOST_SAMPLED) is not None

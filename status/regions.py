@@ -19,13 +19,13 @@ class Kind(StrEnum):
     JOB = "j"
     TOPIC = "t"
     LIST = "l"
-    COUNTS = "c"
+    COUNT = "c"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What a region shows: a job, a topic, the jobs that came into a list since the page was made, or how many
-    of a list are in which state."""
+    of a list are in one state."""
 
     kind: Kind
     key: str
@@ -52,9 +52,9 @@ class Subject:
         return cls(Kind.LIST, f"{int(since.timestamp() * 1_000_000)}:{scope}?{query}")
 
     @classmethod
-    def counts(cls, scope: str, query: str = "") -> "Subject":
-        """How many jobs of `scope` are in which state, under the filters `query`."""
-        return cls(Kind.COUNTS, f":{scope}?{query}")
+    def count(cls, scope: str, query: str, state: str) -> "Subject":
+        """How many jobs of `scope` are in `state`, or in all states, under the filters `query`."""
+        return cls(Kind.COUNT, f"{state}:{scope}?{query}")
 
     @property
     def job_id(self) -> UUID:
@@ -67,6 +67,11 @@ class Subject:
         return self.key.partition(":")[2].partition("?")[0]
 
     @property
+    def state(self) -> str:
+        """The state that a count is of."""
+        return self.key.partition(":")[0]
+
+    @property
     def query(self) -> str:
         """The filters of a list subject."""
         return self.key.partition("?")[2]
@@ -74,7 +79,7 @@ class Subject:
     @property
     def is_list(self) -> bool:
         """Whether it is about many jobs."""
-        return self.kind in {Kind.LIST, Kind.COUNTS}
+        return self.kind in {Kind.LIST, Kind.COUNT}
 
     @property
     def since(self) -> datetime:

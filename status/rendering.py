@@ -27,7 +27,6 @@ from status.models import Job, Notification, Topic
 from status.models.tree import members_of
 from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View
-from status.tabs import Tab, tabs_of
 
 BEAT_ID = "live-beat"
 BELL_ID = "live-bell"
@@ -45,26 +44,21 @@ class Shown:
     job: Job | None = None
     topic: TopicEvent | None = None
     count: int = 0
+    more: bool = False
     query: str = ""
-    tabs: tuple[Tab, ...] = ()
 
     def context(self) -> dict[str, Any]:
         """The variables that a partial gets.
 
         For a job: `job`, and `branch`, its members. For a topic: the keys of its payload, and `topic` with
-        `topic.at` and `topic.payload`. For a list: `count`, of jobs that came since the page was made, and `query`,
-        the list's filters; or `tabs`, its states with their counts.
+        `topic.at` and `topic.payload`. For a list: `count`, of jobs that came since the page was made, or that are
+        in a state; `more`, whether there may be more; and `query`, the list's filters.
         """
         if self.job is not None:
             return {"job": self.job, "branch": partial(members_of, self.job)}
         if self.topic is not None:
             return {**self.topic.payload, "topic": self.topic}
-        return {
-            "count": self.count,
-            "more": self.count >= MOST_COUNTED,
-            "query": self.query,
-            "tabs": self.tabs,
-        }
+        return {"count": self.count, "more": self.more, "query": self.query}
 
 
 def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
@@ -80,9 +74,14 @@ def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
         for event in load_topics(names):
             found[Subject.topic(event.topic)] = Shown(topic=event)
     for subject in subjects:
-        if subject.is_list:
-            found[subject] = _load_list(subject)
-    return found
+        if subject.kind is Kind.LIST:
+            found[subject] = _load_new(subject)
+    return found | _load_counts([subject for subject in subjects if subject.kind is Kind.COUNT])
+
+
+def load_for(request: Any, subjects: Iterable[Subject]) -> None:
+    """Load these together, for the `{% live %}` of the page that answers `request`."""
+    request._status_shown = load(subjects)
 
 
 def load_topics(names: Iterable[str]) -> list[TopicEvent]:
@@ -93,11 +92,26 @@ def load_topics(names: Iterable[str]) -> list[TopicEvent]:
     ]
 
 
-def _load_list(subject: Subject) -> Shown:
-    listing = Listing(subject.scope, Filters.read(dict(parse_qsl(subject.query))))
-    if subject.kind is Kind.COUNTS:
-        return Shown(tabs=tabs_of(listing))
-    return Shown(count=listing.newer_than(subject.since, MOST_COUNTED), query=listing.filters.address)
+def _listing(scope: str, query: str) -> Listing:
+    return Listing(scope, Filters.read(dict(parse_qsl(query))))
+
+
+def _load_new(subject: Subject) -> Shown:
+    listing = _listing(subject.scope, subject.query)
+    count = listing.newer_than(subject.since, MOST_COUNTED)
+    return Shown(count=count, more=count >= MOST_COUNTED, query=listing.filters.address)
+
+
+def _load_counts(subjects: list[Subject]) -> dict[Subject, Shown]:
+    """All states of a list are counted together."""
+    found = {}
+    for scope, query in {(subject.scope, subject.query) for subject in subjects}:
+        counts = _listing(scope, query).counts()
+        for subject in subjects:
+            if (subject.scope, subject.query) == (scope, query):
+                count = counts[subject.state]
+                found[subject] = Shown(count=count.number, more=count.more)
+    return found
 
 
 def render(region: Region, shown: Shown) -> str:

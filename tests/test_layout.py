@@ -40,7 +40,6 @@ ORDER = [
     "status.filters",
     "status.searching",
     "status.listing",
-    "status.tabs",
     "status.choices",
     "status.canvas",
     "status.seeding",

@@ -46,8 +46,22 @@ def test_nothing_that_is_typed_breaks_a_search(alice, words):
 def test_a_job_is_found_by_its_id_arguments_and_error(alice):
     job = make(alice, signature={"args": ["/tmp/möbel-2026.csv"], "kwargs": {"region": {"name": "North"}}})
     Job.objects.advance(job.pk, State.FAILED, attempt=1, error="Row 17 has no amount", failure="error")
-    for words in (str(job.pk), job.pk.hex, str(job.pk)[:8], "mobel 2026", "north", "row 17 amount"):
+    for words in (
+        str(job.pk),
+        job.pk.hex,
+        str(job.pk)[:8],
+        str(job.pk)[:16].upper(),
+        "mobel 2026",
+        "north",
+        "row 17 amount",
+    ):
         assert found(words) == ["Orders of May"], words
+
+
+def test_a_short_number_is_no_id(alice):
+    job = make(alice)
+    assert found(job.pk.hex[:5]) == []
+    assert found(job.pk.hex[:6]) == ["Orders of May"]
 
 
 def test_secrets_are_not_searched(alice):

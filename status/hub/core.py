@@ -169,7 +169,7 @@ class Hub(Subscription):
             self._mark(entry, urgent=moved, counts=not read)
             for live in entry.lives if moved else ():
                 for beside in live.entries.values():
-                    if beside.subject.kind is Kind.COUNTS:
+                    if beside.subject.kind is Kind.COUNT:
                         self._count_soon(beside)
             return
         counters.outdated += not read
@@ -295,7 +295,7 @@ class Hub(Subscription):
             if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
                 entry.forget_members()
                 self._mark(entry, counts=False)
-            if entry.subject.kind is Kind.COUNTS:
+            if entry.subject.kind is Kind.COUNT:
                 # Most jobs that it counts are not on its page: nobody tells of these.
                 self._count_soon(entry)
             if entry.stale or entry.is_cancelling or entry.lacks_log:

@@ -14,8 +14,12 @@ from status.models.job import Job
 LONGEST_WORD = 40
 MOST_WORDS = 200
 LONGEST_ERROR = 2_000
+ID = "№"
+"""Stands before the id, so that a short number does not find every sixteenth job."""
 
 _WORD = re.compile(r"[^\W_]+")
+_UUID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{1,4}){1,3}(-[0-9a-f]{1,12})?\b", re.IGNORECASE)
+_PART_OF_ID = re.compile(r"[0-9a-f]{6,32}")
 _SECRET = re.compile(r"pass(word|wd|phrase)?|secret|token|api_?key|credential|authorization", re.IGNORECASE)
 
 
@@ -58,14 +62,24 @@ def words_of(job: Any) -> str:
     """
     arguments = job.signature if isinstance(job.signature, dict) else {}
     given = [arguments.get("args"), arguments.get("kwargs"), job.params]
-    texts = [job.title, str(job.pk), job.pk.hex, *_texts(given), job.error[:LONGEST_ERROR]]
+    texts = [job.title, *_texts(given), job.error[:LONGEST_ERROR]]
     marks = [
         mark("owner", job.owner_id),
         mark("task", job.task),
         mark("schedule", job.schedule),
         mark("kind", "workflow" if job.canvas else "single"),
     ]
-    return " ".join([*marks, *split(" ".join(texts))[:MOST_WORDS]])
+    return " ".join([*marks, f"{ID}{job.pk.hex}", *split(" ".join(texts))[:MOST_WORDS]])
+
+
+def terms_of(text: str) -> list[list[str]]:
+    """What is searched for `text`: of each list, at least one must begin a word.
+
+    >>> terms_of("orders 5e3f01aa-77")
+    [['orders'], ['5e3f01aa77', '№5e3f01aa77']]
+    """
+    words = split(_UUID.sub(lambda found: found[0].replace("-", ""), text))
+    return [[word, f"{ID}{word}"] if _PART_OF_ID.fullmatch(word) else [word] for word in words]
 
 
 def mark(column: str, value: Any) -> str:

@@ -186,7 +186,7 @@ def _note(
 ) -> tuple[Region, Shown]:
     """Make the region and note it on the request, under an id of its own."""
     noted: dict[str, tuple[Region, Shown]] = _request(context).__dict__.setdefault("_status_regions", {})
-    subject, shown = _resolve(subject)
+    subject, shown = _resolve(context, subject)
     wanted = id_ or region_id(subject, partial)
     unique, number = wanted, 2
     while unique in noted:
@@ -199,14 +199,15 @@ def _note(
     return region, shown
 
 
-def _resolve(subject: Job | Subject | str) -> tuple[Subject, Shown]:
+def _resolve(context: template.Context, subject: Job | Subject | str) -> tuple[Subject, Shown]:
     if isinstance(subject, Job):
         return Subject.job(subject.pk), Shown(job=subject)
     if isinstance(subject, str) and subject:
         subject = Subject.topic(subject)
     if not isinstance(subject, Subject):
         raise template.TemplateSyntaxError(f"{{% live %}} shows a job or a topic's name, not {subject!r}.")
-    return subject, rendering.load([subject])[subject]
+    known: dict[Subject, Shown] = getattr(_request(context), "_status_shown", {})
+    return subject, known.get(subject) or rendering.load([subject])[subject]
 
 
 def _is_over(region: Region, shown: Shown) -> bool:

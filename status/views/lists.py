@@ -13,10 +13,11 @@ from status import access, conf, registry
 from status.bulk import ACTIONS
 from status.choices import choices
 from status.cursors import Cursor
-from status.filters import KINDS, TIMES, Filters
+from status.filters import ALL, KINDS, TIMES, Filters
 from status.listing import WINDOW, JobPage, Listing
 from status.models import SavedView
 from status.regions import Subject
+from status.rendering import load_for
 from status.states import State
 
 
@@ -31,6 +32,9 @@ def index(request: HttpRequest) -> HttpResponse:
     # Taken before the rows are read: a job made in between is announced as new, and not missed.
     since = timezone.now()
     filters = Filters.read(request.GET)
+    if "" in request.GET.values() and not filters.problems:
+        # From a form, with its empty fields: addresses that people share are short.
+        return redirect(f"{request.path}?{filters.address}")
     problems = list(filters.problems)
     after, before = (_cursor(request.GET, name, problems) for name in ("after", "before"))
     listing = Listing(access.list_scope(request.user), filters)
@@ -39,6 +43,8 @@ def index(request: HttpRequest) -> HttpResponse:
     if before and not after and page.newer is None and len(page.jobs) < size:
         # The way back has come to the beginning, which is shown full.
         return redirect(f"{request.path}?{filters.address}")
+    tabs = _tabs(listing)
+    load_for(request, [tab["count"] for tab in tabs])
     return render(
         request,
         "status/jobs.html",
@@ -47,12 +53,26 @@ def index(request: HttpRequest) -> HttpResponse:
             "saved_views": saved,
             "saved_view": next((view for view in saved if view.query == filters.address), None),
             "problems": problems,
+            "tabs": tabs,
             "since": since,
             "is_first": after is None and before is None,
             "new_jobs": Subject.new_jobs(listing.scope, since, filters.query),
-            "counts": Subject.counts(listing.scope, filters.query),
         },
     )
+
+
+def _tabs(listing: Listing) -> list[dict[str, Any]]:
+    """The states with the list that each leads to; all jobs first."""
+    filters = listing.filters
+    return [
+        {
+            "state": state,
+            "address": filters.but(state="" if state == ALL else state).address,
+            "is_current": (filters.state or ALL) == state,
+            "count": Subject.count(listing.scope, filters.query, state),
+        }
+        for state in (ALL, *State.values)
+    ]
 
 
 def _facts(request: HttpRequest, listing: Listing, page: JobPage) -> dict[str, Any]:
