@@ -13,7 +13,19 @@ from benchmarks.figures import Figure, table
 from benchmarks.stack import Stack
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SCRIPTS = ("capacity", "crowds", "steady", "burst", "many", "track", "work", "sockets", "pages", "scaling")
+SCRIPTS = (
+    "capacity",
+    "crowds",
+    "steady",
+    "burst",
+    "many",
+    "track",
+    "work",
+    "sockets",
+    "pages",
+    "lists",
+    "scaling",
+)
 PACKAGES = (
     *("django", "channels", "channels-redis", "celery", "redis", "daphne", "uvicorn", "twisted", "autobahn"),
     *("uvloop", "picows", "django-htmx", "tqdm", "rich", "celery-progress"),

@@ -15,6 +15,7 @@ from status.models.search import split, terms_of
 from status.states import State
 
 LONGEST = 255
+LONGEST_QUERY = 1000
 MOST_TERMS = 10
 
 KINDS = {
@@ -74,7 +75,12 @@ class Filters:
             problems.append(_("Search for letters or digits; “%s” has none.") % texts["q"])
             texts["q"] = ""
         given: dict[str, Any] = {**texts, **moments}
-        return cls(**given, problems=tuple(problems))
+        found = cls(**given, problems=tuple(problems))
+        if len(found.query) > LONGEST_QUERY:
+            return cls(
+                problems=(_("These filters are too long for an address. Use fewer, or shorter words."),)
+            )
+        return found
 
     @property
     def query(self) -> str:

@@ -63,6 +63,19 @@ def test_an_empty_list_says_why(client, mine, query, text):
     assert text in client.get(f"/jobs/{query}").content.decode()
 
 
+def test_the_longest_address_still_fits_its_socket(client, alice):
+    client.force_login(alice)
+    Job.objects.bulk_create(Job(task="t", title=f"Job {n}", owner=alice) for n in range(25))
+    rest = "".join(chr(97 + n * n * 7 % 26) for n in range(240))
+    page = client.get("/jobs/", {"task": "t", "since": "2020-01-01", "until": "2040-01-01"})
+    assert page.content.count(b"data-job=") == 25
+    page = client.get(
+        "/jobs/", {"task": rest, "queue": rest[::-1], "worker": rest[::2] * 2, "schedule": rest[::3]}
+    )
+    assert page.status_code == 200
+    assert page.context["problems"] == []
+
+
 def test_tabs_are_links_with_counts_and_the_current_one_is_marked(client, mine):
     text = client.get("/jobs/?state=failed&q=orders").content.decode()
     tabs = re.search(r"<nav[^>]*aria-label=\"States\">(.*?)</nav>", text, re.DOTALL)[1]
