@@ -40,6 +40,7 @@ class Action:
 
     label: Any
     """On the button."""
+    icon: str
     title: Callable[[int], Any]
     """What it is called, with so many jobs."""
     takes: Any
@@ -68,6 +69,7 @@ def _refuses_delete(job: Job) -> str:
 ACTIONS = {
     "cancel": Action(
         label=gettext_lazy("Cancel"),
+        icon="status/icons/stop.html",
         title=lambda count: ngettext("Cancel %(count)s job", "Cancel %(count)s jobs", count),
         takes=gettext_lazy("Only jobs that have not ended are cancelled."),
         may=access.may_act,
@@ -75,6 +77,7 @@ ACTIONS = {
     ),
     "retry": Action(
         label=gettext_lazy("Retry"),
+        icon="status/icons/again.html",
         title=lambda count: ngettext("Retry %(count)s job", "Retry %(count)s jobs", count),
         takes=gettext_lazy("Only jobs that failed or were cancelled are retried."),
         may=access.may_act,
@@ -82,6 +85,7 @@ ACTIONS = {
     ),
     "delete": Action(
         label=gettext_lazy("Delete"),
+        icon="status/icons/delete.html",
         title=lambda count: ngettext("Delete %(count)s job", "Delete %(count)s jobs", count),
         takes=gettext_lazy(
             "Only jobs that have ended are deleted, with their logs and files. They do not come back."

@@ -84,6 +84,11 @@ def load_for(request: Any, subjects: Iterable[Subject]) -> None:
     request._status_shown = load(subjects)
 
 
+def hold_still(request: Any) -> None:
+    """Do not reload the page that answers `request` where it has no JavaScript: somebody ticks boxes on it."""
+    request._status_still = True
+
+
 def load_topics(names: Iterable[str]) -> list[TopicEvent]:
     """The retained values of topics, in one query."""
     return [

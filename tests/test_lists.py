@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.contrib.auth.models import Permission
 
 from status.models import Job, SavedView
 from status.states import State
@@ -129,6 +130,26 @@ def test_all_boxes_can_be_ticked_without_javascript(client, mine):
     text = client.get("/jobs/?select=all&q=orders").content.decode()
     assert "All 2 that match are chosen" in text
     assert '<input type="hidden" name="all" value="1">' in text
+
+
+def test_a_page_on_which_boxes_are_ticked_does_not_reload_itself(client, mine):
+    refresh = b'http-equiv="refresh"'
+    assert refresh in client.get("/jobs/").content
+    assert refresh not in client.get("/jobs/?select=page").content
+
+
+def test_who_may_only_look_is_offered_no_boxes(client, mine, django_user_model):
+    viewer = django_user_model.objects.create_user("vera")
+    viewer.user_permissions.add(Permission.objects.get(codename="view_job"))
+    client.force_login(viewer)
+    text = client.get("/jobs/").content.decode()
+    assert text.count("data-job=") == 2
+    assert "checkbox" not in text
+    assert 'value="delete"' not in text
+    viewer.user_permissions.add(Permission.objects.get(codename="change_job"))
+    text = client.get("/jobs/").content.decode()
+    assert 'value="retry"' in text
+    assert 'value="delete"' not in text
 
 
 def test_owners_are_shown_and_asked_for_by_who_sees_all(client, mine, operator, bob):

@@ -122,6 +122,7 @@ def live_socket(context: template.Context) -> str:
     noted = getattr(request, "_status_regions", {})
     moving = [region for region, shown in noted.values() if not _is_over(region, shown)]
     has_bell = getattr(request, "_status_bell", False)
+    is_still = getattr(request, "_status_still", False)
     if not moving and not has_bell:
         return ""
     view = View(
@@ -138,7 +139,7 @@ def live_socket(context: template.Context) -> str:
             "vals": json.dumps({"view": token}),
             "beat": rendering.beat(),
             # For the number at the bell alone nobody's form is emptied.
-            "refresh_seconds": conf.current().refresh_seconds if moving else None,
+            "refresh_seconds": conf.current().refresh_seconds if moving and not is_still else None,
         }
     )
 

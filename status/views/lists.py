@@ -17,7 +17,7 @@ from status.filters import ALL, KINDS, TIMES, Filters
 from status.listing import WINDOW, JobPage, Listing
 from status.models import SavedView
 from status.regions import Subject
-from status.rendering import load_for
+from status.rendering import hold_still, load_for
 from status.states import State
 
 
@@ -37,7 +37,9 @@ def index(request: HttpRequest) -> HttpResponse:
         return redirect(f"{request.path}?{filters.address}")
     problems = list(filters.problems)
     after, before = (_cursor(request.GET, name, problems) for name in ("after", "before"))
-    listing = Listing(access.list_scope(request.user), filters)
+    scope = access.list_scope(request.user)
+    listing = Listing(scope, filters if scope == "all" else filters.but(owner=""))
+    filters = listing.filters
     size = conf.current().page_size
     page = listing.page(size, after=after, before=None if after else before)
     if before and not after and page.newer is None and len(page.jobs) < size:
@@ -78,6 +80,8 @@ def _tabs(listing: Listing) -> list[dict[str, Any]]:
 def _facts(request: HttpRequest, listing: Listing, page: JobPage) -> dict[str, Any]:
     filters = listing.filters
     selected = request.GET.get("select", "")
+    if selected:
+        hold_still(request)
     return {
         "page": page,
         "filters": filters,
@@ -90,12 +94,21 @@ def _facts(request: HttpRequest, listing: Listing, page: JobPage) -> dict[str, A
         "window": WINDOW,
         "shows_owner": listing.scope == "all",
         "startables": registry.allowed(request.user),
-        "actions": ACTIONS.items(),
+        "actions": _actions(request.user, page),
         "selects_page": selected == "page",
         "selects_all": selected == "all" and bool(page.jobs),
         "total": listing.total() if selected == "all" else None,
         "place": _place(request.GET),
     }
+
+
+def _actions(user: Any, page: JobPage) -> list[dict[str, Any]]:
+    """What the user may do with any of these jobs."""
+    return [
+        {"name": name, "label": action.label, "icon": action.icon}
+        for name, action in ACTIONS.items()
+        if any(action.may(user, job) for job in page.jobs)
+    ]
 
 
 def _place(data: QueryDict) -> str:
