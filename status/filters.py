@@ -11,12 +11,12 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from status.models.search import split, terms_of
+from status.models.search import split
 from status.states import State
 
 LONGEST = 255
 LONGEST_QUERY = 1000
-MOST_TERMS = 10
+MOST_WORDS = 10
 
 KINDS = {
     "single": pgettext_lazy("kind of job", "Single task"),
@@ -110,9 +110,9 @@ class Filters:
         return self.without_state.query != ""
 
     @property
-    def terms(self) -> list[list[str]]:
-        """What is searched for, see `status.models.search.terms_of`."""
-        return terms_of(self.q)[:MOST_TERMS]
+    def words(self) -> list[str]:
+        """What is searched for."""
+        return split(self.q)[:MOST_WORDS]
 
     @property
     def begins_at(self) -> datetime | None:

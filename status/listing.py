@@ -21,13 +21,15 @@ from status.cursors import Cursor
 from status.filters import ALL, Filters
 from status.models import Job, SearchText
 from status.models.queries import JobQuerySet
-from status.models.search import mark
+from status.models.search import ids_of, mark
 from status.searching import Search
 from status.states import LIVE, State
 
 WINDOW = 2_000
 """So many jobs are looked through for one page."""
 MOST_COUNTED = 10_000
+MOST_IDS = 20
+"""So many jobs are found by the beginning of an id."""
 MOST_SAMPLED = 1_000
 """So many jobs are counted when they have to be looked at."""
 
@@ -77,7 +79,7 @@ class Listing:
         Example:
             >>> listing.page(25, after=listing.page(25).older).jobs
         """
-        take = self._by_words if self.filters.terms else self._by_columns
+        take = self._by_words if self.filters.words else self._by_columns
         pks, end = take(size + 1, after, before)
         found = self._fetch(pks[:size])
         edge = end
@@ -115,7 +117,7 @@ class Listing:
         newer = Listing(
             self.scope, self.filters.but(since=max(filter(None, (moment, self.filters.begins_at))))
         )
-        if newer.filters.terms:
+        if newer.filters.words:
             # A job made at that very moment was there.
             first = Job.objects.filter(parent=None, created_at__gt=moment).order_by("created_at", "pk")
             edge = first.values_list("search_text__pk", flat=True).first()
@@ -171,7 +173,7 @@ class Listing:
     def _needs_a_look(self) -> bool:
         """Whether no index alone can tell which jobs these are."""
         narrowed = set(self._equal)
-        return bool(self.filters.terms or self.filters.kind) or not (
+        return bool(self.filters.words or self.filters.kind) or not (
             len(narrowed) <= 1 or narrowed == {"owner_id", "state"}
         )
 
@@ -216,13 +218,26 @@ class Listing:
         if filters.until is not None:
             edge = _place_before(Q(created_at__lt=filters.until))
             limits["below"] = min((edge or 0) + 1, below) if below is not None else (edge or 0) + 1
-        return Search(terms=filters.terms, marks=marks, equal=equal, **limits)
+        return Search(words=filters.words, marks=marks, equal=equal, **limits)
+
+    @cached_property
+    def _by_id(self) -> list[tuple[UUID, str]]:
+        """The keys and states of the few jobs whose id begins with what is searched for."""
+        ids = ids_of(self.filters.q)
+        if ids is None or self._is_nobodys:
+            return []
+        found = self._jobs.filter(pk__gte=ids[0], pk__lte=ids[1]).order_by("pk")
+        others = [Q(**{name: value}) for name, value in self._equal.items()]
+        others += [self._kind] if self.filters.kind else []
+        return list(_looked_up(found, others).values_list("pk", "state")[:MOST_IDS])
 
     def _by_words(
         self, limit: int, after: Cursor | None, before: Cursor | None
     ) -> tuple[list[UUID], Cursor | None]:
         if self._is_nobodys:
             return [], None
+        if self._by_id:
+            return [pk for pk, _state in self._by_id[: limit - 1]], None
         search = self._search(
             below=None if after is None else _place_of(after),
             above=None if before is None else _place_of(before),
@@ -251,7 +266,7 @@ class Listing:
 
     def _few(self) -> dict[str, Count]:
         """Of the states in which hardly any job stays, all that fit; unless there are many after all."""
-        if self.filters.terms or self._is_nobodys:
+        if self.filters.words or self._is_nobodys:
             return {}
         ordered = self._jobs.order_by("-created_at", "-pk")
         live = {state: ordered.filter(state=state) for state in sorted(LIVE)}
@@ -266,9 +281,12 @@ class Listing:
 
     def _sampled(self) -> dict[str, Count]:
         """Of the newest `MOST_SAMPLED` that fit."""
+        found: dict[str, int]
         if self._is_nobodys:
             found, more = {}, False
-        elif self.filters.terms:
+        elif self._by_id:
+            found, more = Counter(state for _pk, state in self._by_id), False
+        elif self.filters.words:
             search = self._search()
             found = dict(search.states(MOST_SAMPLED))
             more = search.end(MOST_SAMPLED) is not None

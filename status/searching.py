@@ -43,8 +43,8 @@ def _note_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:
 class Search:
     """What is searched for, and where."""
 
-    terms: Sequence[Sequence[str]]
-    """Of each, one begins a word of the job; from `status.models.search.terms_of`."""
+    words: Sequence[str]
+    """Each begins a word of the job; from `status.models.search.split`."""
     marks: Sequence[str] = ()
     """Each is a word of the job, from `status.models.search.mark`."""
     equal: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Search:
         return sql, [*params, *self.equal.values()]
 
     def _found(self, window: int, order: str) -> tuple[str, list[Any]]:
-        table, place, condition, params = _matches(self.terms, self.marks)
+        table, place, condition, params = _matches(self.words, self.marks)
         if self.above is not None:
             condition, params = f"{condition} AND {place} > %s", [*params, self.above]
         if self.below is not None:
@@ -101,28 +101,18 @@ class Search:
         return sql, [*params, window]
 
 
-def _matches(terms: Sequence[Sequence[str]], marks: Sequence[str]) -> tuple[str, str, str, list[Any]]:
+def _matches(words: Sequence[str], marks: Sequence[str]) -> tuple[str, str, str, list[Any]]:
     """A table, its column of places, the condition that a row has these words, and its parameters."""
     if connection.vendor == "sqlite":
-        wanted = _written(terms, marks, '"%s"', '"%s"*', " OR ", " AND ")
-        return "status_searchtext_words", "rowid", "status_searchtext_words MATCH %s", [wanted]
+        terms = [f'"{mark}"' for mark in marks] + [f'"{word}"*' for word in words]
+        return "status_searchtext_words", "rowid", "status_searchtext_words MATCH %s", [" AND ".join(terms)]
     if connection.vendor == "postgresql":
-        wanted = _written(terms, marks, "'%s'", "'%s':*", " | ", " & ")
+        terms = [f"'{mark}'" for mark in marks] + [f"'{word}':*" for word in words]
         condition = "array_to_tsvector(string_to_array(words, ' ')) @@ %s::tsquery"
-        return "status_searchtext", "id", condition, [wanted]
-    like = "CONCAT(' ', words, ' ') LIKE %s"
-    groups = [[f"% {mark} %"] for mark in marks] + [[f"% {word}%" for word in either] for either in terms]
-    condition = " AND ".join(f"({' OR '.join([like] * len(group))})" for group in groups)
-    return "status_searchtext", "id", condition, [pattern for group in groups for pattern in group]
-
-
-def _written(
-    terms: Sequence[Sequence[str]], marks: Sequence[str], word: str, beginning: str, either: str, both: str
-) -> str:
-    """A search in the language of a database, of which these are the pieces."""
-    parts = [word % mark for mark in marks]
-    parts += [f"({either.join(beginning % text for text in term)})" for term in terms]
-    return both.join(parts)
+        return "status_searchtext", "id", condition, [" & ".join(terms)]
+    terms = [f"% {mark} %" for mark in marks] + [f"% {word}%" for word in words]
+    condition = " AND ".join(["CONCAT(' ', words, ' ') LIKE %s"] * len(terms))
+    return "status_searchtext", "id", condition, terms
 
 
 def _rows(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:

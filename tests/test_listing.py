@@ -83,7 +83,7 @@ def fits(job, filters):
         and (not filters.kind or (filters.kind == "workflow") == bool(job.canvas))
         and (filters.begins_at is None or job.created_at >= filters.begins_at)
         and (filters.until is None or job.created_at < filters.until)
-        and all(any(word.startswith(tuple(either)) for word in words) for either in filters.terms)
+        and all(any(word.startswith(part) for word in words) for part in filters.words)
     )
 
 

@@ -7,11 +7,12 @@ from django.db import migrations, models
 
 from status.models.search import fill
 
+# Of a beginning that has an index of its own the hits are read one after the other; of others all are gathered first.
 # The words are plain: letters and digits in lower case, split at spaces. So the tokenizer has nothing to decide.
 SQLITE = [
     """CREATE VIRTUAL TABLE status_searchtext_words USING fts5(
         words, content='status_searchtext', content_rowid='id', tokenize='ascii', detail='none', columnsize=0,
-        prefix='1 2 3')""",
+        prefix='1 2 3 4 5 6 7 8')""",
     """CREATE TRIGGER status_searchtext_insert AFTER INSERT ON status_searchtext BEGIN
         INSERT INTO status_searchtext_words(rowid, words) VALUES (new.id, new.words);
     END""",

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 
@@ -14,12 +15,9 @@ from status.models.job import Job
 LONGEST_WORD = 40
 MOST_WORDS = 200
 LONGEST_ERROR = 2_000
-ID = "№"
-"""Stands before the id, so that a short number does not find every sixteenth job."""
 
 _WORD = re.compile(r"[^\W_]+")
-_UUID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{1,4}){1,3}(-[0-9a-f]{1,12})?\b", re.IGNORECASE)
-_PART_OF_ID = re.compile(r"[0-9a-f]{6,32}")
+_ID = re.compile(r"[0-9a-f]{6,32}")
 _SECRET = re.compile(r"pass(word|wd|phrase)?|secret|token|api_?key|credential|authorization", re.IGNORECASE)
 
 
@@ -56,7 +54,7 @@ def split(text: str) -> list[str]:
 
 
 def words_of(job: Any) -> str:
-    """What a job is found by: its title, id, arguments and error; and marks of what its lists are filtered by.
+    """What a job is found by: its title, arguments and error; and marks of what its lists are filtered by.
 
     Values whose name says that they are secret are left out.
     """
@@ -69,17 +67,19 @@ def words_of(job: Any) -> str:
         mark("schedule", job.schedule),
         mark("kind", "workflow" if job.canvas else "single"),
     ]
-    return " ".join([*marks, f"{ID}{job.pk.hex}", *split(" ".join(texts))[:MOST_WORDS]])
+    return " ".join([*marks, *split(" ".join(texts))[:MOST_WORDS]])
 
 
-def terms_of(text: str) -> list[list[str]]:
-    """What is searched for `text`: of each list, at least one must begin a word.
+def ids_of(text: str) -> tuple[UUID, UUID] | None:
+    """The first and the last id that begins with `text`; None if that is no beginning of an id.
 
-    >>> terms_of("orders 5e3f01aa-77")
-    [['orders'], ['5e3f01aa77', '№5e3f01aa77']]
+    >>> ids_of("5e3f01aa-77")
+    (UUID('5e3f01aa-7700-0000-0000-000000000000'), UUID('5e3f01aa-77ff-ffff-ffff-ffffffffffff'))
     """
-    words = split(_UUID.sub(lambda found: found[0].replace("-", ""), text))
-    return [[word, f"{ID}{word}"] if _PART_OF_ID.fullmatch(word) else [word] for word in words]
+    begins = text.strip().replace("-", "").lower()
+    if not _ID.fullmatch(begins):
+        return None
+    return UUID(begins.ljust(32, "0")), UUID(begins.ljust(32, "f"))
 
 
 def mark(column: str, value: Any) -> str:
