@@ -25,7 +25,7 @@ from status.models.search import ids_of, mark
 from status.searching import Search
 from status.states import LIVE, State
 
-WINDOW = 2_000
+WINDOW = 1_000
 """So many jobs are looked through for one page."""
 MOST_COUNTED = 10_000
 MOST_IDS = 20
