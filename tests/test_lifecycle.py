@@ -202,8 +202,8 @@ def test_a_retry_by_hand_is_not_begun_by_a_poll_of_before(stage):
     assert stage.deliver(stage.messages.pop()) is not None
 
 
-def test_a_job_costs_four_statements(stage):
-    """The last asks whom to tell of its end. That it was sent is noted besides, but for many jobs at once."""
+def test_a_job_costs_five_statements(stage):
+    """The second is of the words it is found by; the last asks whom to tell of its end. That it was sent is noted besides, but for many jobs at once."""
     with CaptureQueriesContext(connection) as starting:
         jobs.start(staged.s())
     outbox.note_sent()
@@ -211,6 +211,7 @@ def test_a_job_costs_four_statements(stage):
         stage.deliver(stage.messages.pop()).succeed()
     said = [query["sql"].split()[0] for query in [*starting, *running]]
     assert [word for word in said if word in {"INSERT", "UPDATE", "SELECT"}] == [
+        "INSERT",
         "INSERT",
         "UPDATE",
         "UPDATE",
