@@ -203,7 +203,10 @@ def test_a_retry_by_hand_is_not_begun_by_a_poll_of_before(stage):
 
 
 def test_a_job_costs_five_statements(stage):
-    """The second is of the words it is found by; the last asks whom to tell of its end. That it was sent is noted besides, but for many jobs at once."""
+    """The second is of the words it is found by; the last asks whom to tell of its end.
+
+    That it was sent is noted besides, but for many jobs at once.
+    """
     with CaptureQueriesContext(connection) as starting:
         jobs.start(staged.s())
     outbox.note_sent()
