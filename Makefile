@@ -13,9 +13,10 @@ PIPENV := PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_PIPFILE='$
 CSS := static/status/status.css
 CSS_SOURCES := tailwind.config.js $(shell find static/src templates status demo -type f \
 	\( -name '*.css' -o -name '*.html' -o -name '*.py' \) 2>/dev/null)
+CATALOGS := $(patsubst %.po,%.mo,$(wildcard status/locale/*/LC_MESSAGES/*.po demo/locale/*/LC_MESSAGES/*.po))
 TEMPLATES := $(shell find templates status demo -name '*.html' 2>/dev/null)
 
-.PHONY: help run test check bench format lock clean
+.PHONY: help run test check bench format messages lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -26,14 +27,15 @@ help:
 	@echo 'make check    lint, formats, types, templates, migrations'
 	@echo 'make bench    measure the speed'
 	@echo 'make format   bring code and templates into the format that make check wants'
+	@echo 'make messages  bring the translations up to date with what the code says; then translate what is new'
 	@echo 'make lock     bring Pipfile.lock up to date with Pipfile'
 	@echo 'make clean    delete what was installed and built; the data in .run stays'
 
-run: .venv/.synced $(CSS)
+run: .venv/.synced $(CSS) $(CATALOGS)
 	@exec $(BIN)/python -m config.run
 
-test: .venv/.synced-dev $(CSS)
-	@STATUS_BROWSER="$$($(BIN)/python -m tests.chromium)" && export STATUS_BROWSER && exec $(BIN)/python -m pytest
+test: .venv/.synced-dev $(CSS) $(CATALOGS)
+	@STATUS_BROWSER="$$($(BIN)/python -m tests.chromium)" && export STATUS_BROWSER && exec $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: .venv/.synced-dev
 	$(BIN)/ruff check
@@ -43,7 +45,7 @@ check: .venv/.synced-dev
 	$(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
-bench: .venv/.synced-dev
+bench: .venv/.synced-dev $(CATALOGS)
 	@exec $(BIN)/python -m benchmarks
 
 format: .venv/.synced-dev
@@ -51,16 +53,22 @@ format: .venv/.synced-dev
 	$(BIN)/ruff format
 	$(BIN)/djade --target-version 5.2 $(TEMPLATES)
 
+messages: .venv/.synced-dev
+	$(BIN)/python -m config.catalogs update
+
 lock: $(PIPENV_INSTALLED)
 	$(PIPENV) lock
 	$(BIN)/python .ci/neutral_lock.py
 
 clean:
-	rm -rf .venv static/status .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(CATALOGS) .venv static/status .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(CSS): $(CSS_SOURCES) .venv/.synced
 	@echo '==> CSS'
 	@$(BIN)/tailwindcss -i static/src/app.css -o $@ --minify && touch $@
+
+%.mo: %.po .venv/.synced
+	@$(BIN)/python -m config.catalogs compile $< $@
 
 .venv/.synced: Pipfile.lock $(PIPENV_INSTALLED)
 	@echo '==> Packages of Pipfile.lock (80 MB to fetch once; half a minute on a fast network)'

@@ -21,21 +21,22 @@ SCRIPTS = (
     "many",
     "track",
     "work",
+    "workers",
     "sockets",
     "pages",
     "lists",
+    "dashboard",
     "scaling",
 )
 PACKAGES = (
     *("django", "channels", "channels-redis", "celery", "redis", "daphne", "uvicorn", "twisted", "autobahn"),
     *("uvloop", "picows", "django-htmx", "tqdm", "rich", "celery-progress"),
+    "django-liveops",
 )
 
 NOT_MEASURED = """## Not measured
 
-- Dashboard topics: there are none yet.
-- django-liveops 0.4.1: it has a consumer for each connection, as the tutorial has, and an operation model of its own.
-- More than one worker, and web processes on more cores than two.
+- Workers and web processes on more cores than two.
 """
 
 

@@ -1,6 +1,7 @@
 """Deliveries a second for one job before 1,000 viewers, with the rate limits opened; beside peers and the limit."""
 
 from contextlib import AbstractContextManager
+from importlib.metadata import version
 from typing import Any
 
 from benchmarks import flows
@@ -8,11 +9,14 @@ from benchmarks.figures import Figure
 from benchmarks.stack import Stack, alone
 
 VIEWERS = 1000
+FEWER = 200
+"""Viewers of django-liveops: each takes several hops between threads and a query to connect."""
 SECONDS = 2.5
 ROUNDS = 3
-FLOOD = 300
-"""Updates a second of ours: more than can be delivered. Of the tutorial's, 20 are."""
-CARD_BYTES = 1120
+FLOOD = flows.flood(VIEWERS)
+"""Updates a second of ours. Of the peers', 20 are more than can be delivered."""
+CARD_BYTES = 220
+"""What an update of the card takes: the cells that changed."""
 
 
 def measure(stack: Stack) -> list[Figure]:
@@ -21,6 +25,7 @@ def measure(stack: Stack) -> list[Figure]:
         "bare": lambda: flows.bare(stack, VIEWERS, CARD_BYTES),
         "tutorial": lambda: flows.tutorial(stack, "daphne", VIEWERS, 20),
         "tutorial, pub/sub": lambda: flows.tutorial(stack, "daphne", VIEWERS, 20, layer=flows.PUBSUB),
+        "django-liveops": lambda: flows.liveops(stack, "daphne", FEWER, 20),
         "daphne": lambda: flows.ours(stack, "daphne", VIEWERS, FLOOD, opened=True),
         "uvicorn": lambda: flows.ours(stack, "uvicorn", VIEWERS, FLOOD, opened=True),
     }
@@ -46,11 +51,17 @@ def measure(stack: Stack) -> list[Figure]:
             limit="the system call and the wakeup of the reader, for each socket",
         )
     )
-    for name in ("tutorial", "tutorial, pub/sub"):
+    peers = {
+        "tutorial": "tutorial",
+        "tutorial, pub/sub": "tutorial, pub/sub layer",
+        "django-liveops": f"django-liveops {version('django-liveops')}, {FEWER} viewers, pub/sub layer",
+    }
+    for name, shown in peers.items():
         figures.append(
             Figure(
-                name=f"peer: {name} layer, daphne" if "," in name else "peer: tutorial, daphne",
-                measured=f"{found[name]['rate']:,.0f}/s, {found[name]['cpu']:,.0f} µs each",
+                name=f"peer: {shown}, daphne",
+                measured=f"{found[name]['rate']:,.0f}/s, {found[name]['cpu']:,.0f} µs each, "
+                f"{found[name]['bytes']:.0f} bytes",
                 bound="–",
                 holds=True,
             )
@@ -72,8 +83,8 @@ def _figure(name: str, found: dict[str, float], peer: float, limit: float, times
         f"client {found['client']:.0%} of a core",
         bound=f"≥ {times}× the tutorial",
         holds=ratio >= times,
-        limit="what the bare loop takes as well, system call and wakeup of the reader, is half of it; most of the "
-        "rest `put` and `write` for each socket (py-spy)",
+        limit="what the bare loop takes as well, system call and wakeup of the reader, for each socket; then its "
+        "`write`, and for each frame receiving and rendering",
     )
 
 

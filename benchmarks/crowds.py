@@ -6,14 +6,13 @@ from benchmarks.stack import Stack, alone
 
 CROWDS = (1000, 100, 2000, 5000)
 SECONDS = 3.0
-FLOOD = 300
 
 
 def measure(stack: Stack) -> list[Figure]:
     """One server for each crowd, with the rate limits opened."""
     figures, base = [], 0.0
     for count in CROWDS:
-        with flows.ours(stack, "daphne", count, FLOOD, opened=True) as (server, viewers):
+        with flows.ours(stack, "daphne", count, flows.flood(count), opened=True) as (server, viewers):
             found = flows.window(server, viewers, SECONDS)
         base = base or found["cpu"]
         figures.append(

@@ -5,6 +5,8 @@ import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
 
 from benchmarks.stack import OPENED, Server, Stack
 from benchmarks.viewers import Viewers
@@ -13,13 +15,18 @@ CORE = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
+def flood(viewers: int) -> float:
+    """Updates a second that are more than can be delivered to so many; those too many cost the server as well."""
+    return 150_000 / viewers
+
+
 def window(server: Server, viewers: Viewers, seconds: float) -> dict[str, float]:
     """What is delivered in `seconds`.
 
     `rate`: deliveries a second; `cpu`: microseconds of the server for each; `busy` and `client`: the part of a
-    core that the server and the load client took; `bytes` of a frame.
+    core that the server and the load client took; `bytes` of a frame; `before`: the updates since the last report.
     """
-    viewers.report()
+    before = viewers.report()["updates"]
     began, cpu, client = time.monotonic(), server.cpu_seconds(), viewers.cpu_seconds()
     time.sleep(seconds)
     report = viewers.report()
@@ -33,6 +40,7 @@ def window(server: Server, viewers: Viewers, seconds: float) -> dict[str, float]
         "bytes": report["bytes"] / frames,
         "delays": report["delays"],
         "updates": report["updates"],
+        "before": before,
     }
 
 
@@ -87,6 +95,30 @@ def tutorial(
             finally:
                 gate.unlink()
                 wait_until(seen.exists, 60, "the end of the tutorial's task")
+
+
+@contextlib.contextmanager
+def liveops(stack: Stack, kind: str, viewers: int, rate: float) -> Iterator[tuple[Server, Viewers]]:
+    """The consumer of django-liveops on the same server, with the channel layer that is ours."""
+    from channels_broadcast.security import issue_subscription_token
+
+    from benchmarks import tasks
+    from tests.processes import wait_until
+
+    gate, seen, channel = stack.gate(), stack.gate(), f"liveop.{uuid4()}"
+    query = urlencode({"subscription_token": issue_subscription_token(stack.user, [channel], ttl=3600)})
+    tasks.liveops_pulse.s(channel, 10**9, 1 / rate, str(gate), str(seen)).set(queue=stack.shipped()).delay()
+    # It shows nothing of its own when one connects: a first frame comes with the next update.
+    gate.touch()
+    with stack.web(kind, "benchmarks.liveops:application") as server:
+        address = server.address(f"/asgi/notifications/?{query}", stack.cookie())
+        try:
+            with Viewers([address], viewers) as watching:
+                wait_for_frames(watching)
+                yield server, watching
+        finally:
+            gate.unlink()
+            wait_until(seen.exists, 60, "the end of the task of django-liveops")
 
 
 @contextlib.contextmanager

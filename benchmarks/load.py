@@ -124,8 +124,8 @@ async def main() -> None:
     spec = json.loads(await stdin.readline())
     tally, gate = Tally(spec), asyncio.Semaphore(spec.get("together", TOGETHER))
     began = time.perf_counter()
-    urls = [spec["urls"][number % len(spec["urls"])] for number in range(spec["viewers"])]
-    await asyncio.gather(*(_open(tally, url, spec["headers"], gate) for url in urls))
+    addresses = itertools.islice(itertools.cycle(spec["addresses"]), spec["viewers"])
+    await asyncio.gather(*(_open(tally, url, headers, gate) for url, headers in addresses))
     await tally.all_ready.wait()
     print(json.dumps({"ready": tally.ready, "seconds": time.perf_counter() - began}), flush=True)
     while await stdin.readline():

@@ -127,9 +127,13 @@ class Stack:
             process.stop()
 
     def queue(
-        self, name: str, environment: dict[str, str] | None = None, settings: dict[str, Any] | None = None
+        self,
+        name: str,
+        environment: dict[str, str] | None = None,
+        settings: dict[str, Any] | None = None,
+        workers: int = 1,
     ) -> str:
-        """The queue of that name, and a prefork worker with one process for it, started the first time.
+        """The queue of that name, and prefork workers with one process each for it, started the first time.
 
         `settings` are keys of `STATUS`.
         """
@@ -137,17 +141,18 @@ class Stack:
 
         if name in self.workers:
             return name
-        process = start_worker(
-            self.folder / f"{name}.log",
-            *("-I", "tests.tasks,benchmarks.tasks", "-c", "1"),
-            queues=name,
-            name=name,
-            DJANGO_SETTINGS_MODULE="benchmarks.settings",
-            BENCH_STATUS=json.dumps(settings or {}),
-            **(environment or {}),
-        )
-        self._resources.callback(process.stop)
-        self.workers[name] = psutil.Process(process.child.pid)
+        for number in range(workers):
+            process = start_worker(
+                self.folder / f"{name}-{number}.log",
+                *("-I", "tests.tasks,benchmarks.tasks", "-c", "1"),
+                queues=name,
+                name=f"{name}-{number}",
+                DJANGO_SETTINGS_MODULE="benchmarks.settings",
+                BENCH_STATUS=json.dumps(settings or {}),
+                **(environment or {}),
+            )
+            self._resources.callback(process.stop)
+            self.workers.setdefault(name, psutil.Process(process.child.pid))
         return name
 
     def shipped(self) -> str:
@@ -187,6 +192,33 @@ class Stack:
         request.user = self.user
         page = engines["django"].from_string("{% load status %}" + template + "{% live_socket %}")
         return unescape(page.render(context, request).partition('ws-connect="')[2].partition('"')[0])
+
+    def cards(self, server: Server, job: Any, count: int) -> list[Address]:
+        """The page with the card of `job` for as many people, each with a session of their own; they may see all."""
+        from dataclasses import replace
+
+        from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+        from django.contrib.sessions.backends.db import SessionStore
+        from django.db import transaction
+
+        from status import access
+
+        path, _, token = self.socket_path("{% live job %}", job=job).partition("view=")
+        view = access.unsign(token, self.user)
+        people = get_user_model().objects.bulk_create(
+            [get_user_model()(username=self.name("viewer"), is_superuser=True) for _ in range(count)]
+        )
+        found = []
+        with transaction.atomic():
+            for person in people:
+                session = SessionStore()
+                session[SESSION_KEY] = str(person.pk)
+                session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+                session[HASH_SESSION_KEY] = person.get_session_auth_hash()
+                session.create()
+                signed = access.sign(replace(view, user=str(person.pk)))
+                found.append(server.address(f"{path}view={signed}", f"sessionid={session.session_key}"))
+        return found
 
     def card(self, server: Server, job: Any) -> Address:
         """The page with the card of `job`."""

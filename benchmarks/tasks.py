@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 from asgiref.sync import async_to_sync
 from celery import shared_task, signals
@@ -57,6 +58,17 @@ def tutorial_pulse(group: str, count: int, pause: float, gate: str, seen: str) -
     Path(seen).write_text(repr(time.time()))
 
 
+@shared_task(ignore_result=True)
+def liveops_pulse(channel: str, count: int, pause: float, gate: str, seen: str) -> None:
+    """The same for django-liveops: its worker renders a fragment for each update, and sends it to the group."""
+    from liveops.progress import WebProgress
+
+    progress = WebProgress(SimpleNamespace(get_channel_name=lambda: channel), get_channel_layer())
+    for number in _paced(count, pause, gate):
+        progress.status(f"{number} of {count}")
+    Path(seen).touch()
+
+
 @shared_task
 def busy(seconds: float, gate: str) -> None:
     """Updates its job without pause."""
@@ -70,6 +82,12 @@ def busy(seconds: float, gate: str) -> None:
 @shared_task(ignore_result=True)
 def nothing() -> None:
     """The trivial task."""
+
+
+@shared_task(ignore_result=True)
+def nap(seconds: float) -> None:
+    """The short task that waits for something."""
+    time.sleep(seconds)
 
 
 @shared_task(ignore_result=True)

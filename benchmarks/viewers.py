@@ -25,7 +25,7 @@ class Address:
 class Viewers:
     """Open on entering, when each has had its first frame; closed on leaving.
 
-    `seconds` is how long that took. All addresses share the headers of the first.
+    `seconds` is how long that took.
     """
 
     def __init__(
@@ -38,8 +38,7 @@ class Viewers:
         together: int = 64,
     ) -> None:
         self.spec = {
-            "urls": [address.url for address in addresses],
-            "headers": addresses[0].headers,
+            "addresses": [[address.url, address.headers] for address in addresses],
             "viewers": count,
             "stamps": stamps,
             "final": final,

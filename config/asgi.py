@@ -7,10 +7,12 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # Loads the apps; what imports models must come after it.
-http = get_asgi_application()
+django = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 
+from status.polling import PolledFrames  # noqa: E402
 from status.routing import websocket_application  # noqa: E402
 
+http = PolledFrames(django)
 application = ProtocolTypeRouter({"http": http, "websocket": websocket_application()})

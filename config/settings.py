@@ -7,6 +7,10 @@ DATABASE_URL    default: SQLite in RUN_DIR
 LOG_FORMAT      line (default), or json: one object a line, with the job's id
 METRICS_TOKEN   who sends it as a bearer token may read /metrics; default: only staff may
 FARM_URL        the render farm that a demo job asks; `make run` starts it
+SITE_URL        where people reach the site, for links in e-mails; default while DEBUG is on: this machine
+EMAIL_FROM      the sender of e-mails
+EMAIL_URL       smtp://user:password@host:587 (STARTTLS unless the port is 25), or smtps://…; without it e-mails are
+                files in RUN_DIR while DEBUG is on, and cannot be chosen else
 REDIS_URL       broker and channel layer; `make run` starts a server of its own when it is not set
 RUN_DIR         everything that changes while it runs; default: .run beside this project
 """
@@ -14,6 +18,7 @@ RUN_DIR         everything that changes while it runs; default: .run beside this
 import os
 import re
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -158,11 +163,15 @@ CELERY_TASK_ROUTES = {
     "demo.renders.*": {"queue": "poll"},
     "status.sweep": {"queue": "broadcast"},
     "status.send": {"queue": "broadcast"},
+    # What waits for others' servers shall not wait for long jobs.
+    "status.deliver": {"queue": "poll"},
     # Behind the polls it sent before: what cannot be done at the pace asked for is not piled up.
     "status.polls": {"queue": "poll"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# For prefork: else every task opens its database connection anew, more than once.
+CELERY_DB_REUSE_MAX = 1000
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 2.0
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
@@ -173,7 +182,34 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
-STATUS = {"PUBLIC_TOPICS": ["site-status"], "METRICS_TOKEN": os.environ.get("METRICS_TOKEN", "")}
+SITE_URL = os.environ.get("SITE_URL") or (
+    f"http://127.0.0.1:{os.environ.get('PORT', '8000')}" if DEBUG else ""
+)
+EMAIL_URL = urlsplit(os.environ.get("EMAIL_URL", ""))
+if EMAIL_URL.scheme not in {"", "smtp", "smtps"} or bool(EMAIL_URL.scheme) != bool(EMAIL_URL.hostname):
+    raise ImproperlyConfigured("EMAIL_URL is smtp://user:password@host:port, or smtps://…")
+if EMAIL_URL.hostname:
+    EMAIL_HOST, EMAIL_USE_SSL = EMAIL_URL.hostname, EMAIL_URL.scheme == "smtps"
+    EMAIL_PORT = EMAIL_URL.port or (465 if EMAIL_USE_SSL else 587)
+    EMAIL_USE_TLS = not EMAIL_USE_SSL and EMAIL_PORT != 25
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = (
+        unquote(EMAIL_URL.username or ""),
+        unquote(EMAIL_URL.password or ""),
+    )
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = RUN_DIR / "mail"
+DEFAULT_FROM_EMAIL = os.environ.get("EMAIL_FROM", "jobs@localhost")
+
+STATUS = {
+    "PUBLIC_TOPICS": ["site-status"],
+    "METRICS_TOKEN": os.environ.get("METRICS_TOKEN", ""),
+    "SITE_URL": SITE_URL,
+    "TELL_BY": ["email", "webhook"] if SITE_URL and (EMAIL_URL.hostname or DEBUG) else ["webhook"],
+    # For trying it out on one machine.
+    "WEBHOOK_HTTP": DEBUG,
+    "WEBHOOK_PRIVATE": DEBUG,
+}
 
 LOG_FORMAT = os.environ.get("LOG_FORMAT") or "line"
 if LOG_FORMAT not in {"line", "json"}:

@@ -4,7 +4,6 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
-from websockets.protocol import State
 
 WRITE = "status.write"
 
@@ -15,15 +14,18 @@ class DirectProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         """The handshake; the application is started with the extension in its scope."""
         super().handle_connect(event)
-        if self.response.status_code == 101:
+        # A frame that was packed by the application is not compressed.
+        if self.response.status_code == 101 and not self.conn.extensions:
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[WRITE] = self.write
 
     def write(self, frame: bytes) -> bool:
         """Write a packed frame at once; False if it must wait for what was written before."""
-        if self.conn.state is not State.OPEN or not self.handshake_complete or self.conn.extensions:
+        # Nothing but attributes of its own: with a thousand sockets each other object is a wait for memory.
+        if self.close_sent or not self.handshake_complete:
             return False
-        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+        transport = self.transport
+        if transport.is_closing() or transport.get_write_buffer_size():
             return False
-        self.transport.write(frame)
+        transport.write(frame)
         return True

@@ -18,7 +18,9 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.tcp import Server as TCPServer
 
-BODY = "config.web.body"
+from config.slim import Inbox, SlimFactory
+
+BODY, INBOX = "config.web.body", "config.web.inbox"
 WRITE = "status.write"
 PIECE_BYTES = 65_536
 
@@ -51,21 +53,30 @@ class StreamingFactory(HTTPFactory):  # type: ignore[misc]
 
 
 class StreamingServer(Server):  # type: ignore[misc]
-    """A server whose applications read the body from its file."""
+    """A server whose applications read the body from its file, and whose sockets are slim."""
 
     def __init__(self, application: Any, *args: Any, **kwargs: Any) -> None:
-        async def streaming(scope: Message, receive: Receive, send: Any) -> None:
-            body = scope.pop(BODY, None)
-            await application(scope, receive if body is None else reader(body, receive), send)
+        # No coroutine of its own: it would stay as long as the socket.
+        def streaming(scope: Message, receive: Receive, send: Any) -> Awaitable[None]:
+            body, inbox = scope.pop(BODY, None), scope.pop(INBOX, None)
+            if inbox is not None:
+                receive = inbox.get
+            elif body is not None:
+                receive = reader(body, receive)
+            answered: Awaitable[None] = application(scope, receive, send)
+            return answered
 
         super().__init__(streaming, *args, **kwargs)
 
     def create_application(self, protocol: Any, scope: Message) -> Any:
-        """Hand the request's file over with the scope, and to a socket's application the short way out."""
+        """Hand over with the scope a request's file, or a socket's short way out; returns where to put messages."""
+        if isinstance(protocol, WebSocketProtocol):
+            scope.setdefault("extensions", {})[WRITE] = partial(write, protocol)
+            scope[INBOX] = inbox = Inbox()
+            # The queue of daphne's that it returns is not read.
+            return None if super().create_application(protocol, scope) is None else inbox
         if isinstance(protocol, StreamingRequest):
             scope[BODY] = protocol.body
-        elif isinstance(protocol, WebSocketProtocol):
-            scope.setdefault("extensions", {})[WRITE] = partial(write, protocol)
         return super().create_application(protocol, scope)
 
 
@@ -80,8 +91,9 @@ def write(protocol: Any, frame: bytes) -> bool:
     is_open = type(transport) is TCPServer and transport.connected and protocol.state == protocol.STATE_OPEN
     if not is_open or transport.dataBuffer or transport._tempDataBuffer:
         return False
-    written: int | Exception = transport.writeSomeData(frame)
-    if isinstance(written, Exception):
+    try:
+        written: int = transport.socket.send(frame)
+    except OSError:
         return False
     if written < len(frame):
         transport.write(frame[written:])
@@ -115,6 +127,7 @@ class StreamingCommandLine(CommandLineInterface):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    # The server makes its factory by this name.
+    # The server makes its factories by these names.
     daphne.server.HTTPFactory = StreamingFactory
+    daphne.server.WebSocketFactory = SlimFactory
     StreamingCommandLine.entrypoint()

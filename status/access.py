@@ -1,14 +1,15 @@
 """Who may see and who may act; the signing of views."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+from uuid import UUID
 
 from django.core import signing
 from django.db.models import QuerySet
 
-from status import conf
+from status import computed, conf, rules
 from status.models import Job
-from status.regions import Kind, Region, Subject, View
+from status.regions import Kind, LiveForm, Region, Subject, View
 
 SALT = "status.view"
 BEARER = "bearer "
@@ -34,28 +35,75 @@ class NotLoggedIn(Denied):
 
 
 def sees_all(user: Any) -> bool:
-    """Whether `user` may watch everybody's jobs: permission `status.view_job`."""
-    return bool(user.is_authenticated and user.has_perm("status.view_job"))
+    """Whether `user` may watch everybody's jobs: with the default rule, permission `status.view_job`."""
+    return bool(user.is_authenticated and rules.current().sees_all(user))
+
+
+def sees_others(user: Any) -> bool:
+    """Whether the lists of `user` may hold jobs of others, and so say whose each is."""
+    return bool(user.is_authenticated and rules.current().sees_others(user))
 
 
 def may_watch_job(user: Any, job: Job) -> bool:
-    """Whether `user` may watch `job`: its owner, and who sees all."""
-    return bool(user.is_authenticated and (job.owner_id == user.pk or sees_all(user)))
+    """Whether `user` may watch `job`: with the default rule its owner, and who sees all."""
+    return bool(user.is_authenticated and job.pk in rules.current().seen(user, [job]))
+
+
+def watchable(user: Any, jobs: Collection[Job]) -> set[UUID]:
+    """The ids of those of `jobs` that `user` may watch; one query at most."""
+    return rules.current().seen(user, jobs) if user.is_authenticated else set()
 
 
 def may_act(user: Any, job: Job) -> bool:
-    """Whether `user` may cancel `job`: its owner, and holders of `status.change_job`."""
-    return bool(user.is_authenticated and (job.owner_id == user.pk or user.has_perm("status.change_job")))
+    """Whether `user` may cancel and retry `job`: its owner, and holders of `status.change_job` who may watch it."""
+    return may_watch_job(user, job) and rules.current().may_act(user, job)
 
 
 def may_delete(user: Any, job: Job) -> bool:
-    """Whether `user` may delete `job` once it has ended: its owner, and holders of `status.delete_job`."""
-    return bool(user.is_authenticated and (job.owner_id == user.pk or user.has_perm("status.delete_job")))
+    """Whether `user` may delete `job` once it ended: its owner, and holders of `status.delete_job` who may watch it."""
+    return bool(deletable(user, [job]))
+
+
+def actable(user: Any, jobs: Collection[Job]) -> set[UUID]:
+    """The ids of those of `jobs` for which `may_act` is true; one query at most."""
+    seen, rule = watchable(user, jobs), rules.current()
+    return {job.pk for job in jobs if job.pk in seen and rule.may_act(user, job)}
+
+
+def deletable(user: Any, jobs: Collection[Job]) -> set[UUID]:
+    """The ids of those of `jobs` for which `may_delete` is true; one query at most."""
+    seen, rule = watchable(user, jobs), rules.current()
+    return {job.pk for job in jobs if job.pk in seen and rule.may_delete(user, job)}
 
 
 def may_stop(user: Any, job: Job) -> bool:
     """Whether `user` may stop `job` at once: holders of `status.stop_job` who may watch it."""
-    return may_watch_job(user, job) and user.has_perm("status.stop_job")
+    return may_watch_job(user, job) and rules.current().may_stop(user, job)
+
+
+def may_see_schedules(user: Any) -> bool:
+    """Whether `user` may look at the schedules: who sees all."""
+    return sees_all(user)
+
+
+def may_change_schedules(user: Any) -> bool:
+    """Whether `user` may make, edit, pause, run and delete schedules: holders of `status.change_schedule`."""
+    return may_see_schedules(user) and user.has_perm("status.change_schedule")
+
+
+def may_see_audit(user: Any) -> bool:
+    """Whether `user` may read what everybody did: holders of `status.view_audit`."""
+    return bool(user.is_authenticated and user.has_perm("status.view_audit"))
+
+
+def may_see_house(user: Any) -> bool:
+    """Whether `user` may look at workers and queues: who sees all."""
+    return sees_all(user)
+
+
+def may_pause(user: Any) -> bool:
+    """Whether `user` may pause and resume queues: holders of `status.change_queue` who see all."""
+    return sees_all(user) and user.has_perm("status.change_queue")
 
 
 def may_see_traceback(user: Any) -> bool:
@@ -72,13 +120,12 @@ def visible_jobs(user: Any) -> QuerySet[Job]:
     """The jobs that `user` may watch, without the members of others."""
     if not user.is_authenticated:
         return Job.objects.none()
-    whole = Job.objects.filter(parent=None)
-    return whole if sees_all(user) else whole.filter(owner=user)
+    return rules.current().visible(user, Job.objects.filter(parent=None))
 
 
 def list_scope(user: Any) -> str:
-    """Whose jobs the list of `user` holds: `all`, or the user's primary key as text."""
-    return "all" if sees_all(user) else str(user.pk)
+    """Whose jobs the list of `user` holds: `all`, the user's primary key as text, or what the project's rule says."""
+    return rules.current().list_scope(user)
 
 
 def check(user: Any, subjects: frozenset[Subject], jobs: Mapping[Subject, Job | None]) -> None:
@@ -97,17 +144,28 @@ def check(user: Any, subjects: frozenset[Subject], jobs: Mapping[Subject, Job | 
         if all(_is_public(subject) for subject in subjects):
             return
         raise NotLoggedIn
+    rows = [job for subject in subjects if (job := jobs.get(subject)) is not None]
+    seen = rules.current().seen(user, rows)
     for subject in subjects:
         if subject.kind is Kind.JOB:
             job = jobs.get(subject)
-            if job is None or not may_watch_job(user, job):
+            if job is None or job.pk not in seen:
                 raise Denied(subject)
-        elif subject.is_list and subject.scope != list_scope(user):
+        elif not _may_watch_other(user, subject):
             raise Denied(subject)
 
 
+def _may_watch_other(user: Any, subject: Subject) -> bool:
+    """Whether `user` may watch what is no job."""
+    if subject.is_list:
+        return subject.scope == list_scope(user)
+    return computed.may_watch(user, subject.key)
+
+
 def _is_public(subject: Subject) -> bool:
-    return subject.kind is Kind.TOPIC and subject.key in conf.current().public_topics
+    if subject.kind is not Kind.TOPIC or computed.is_computed(subject.key):
+        return False
+    return subject.key in conf.current().public_topics
 
 
 def sign(view: View) -> str:
@@ -129,6 +187,8 @@ def sign(view: View) -> str:
     }
     if view.bell:
         payload["b"] = 1
+    if view.forms:
+        payload["f"] = [[form.startable, form.id] for form in view.forms]
     token = signing.dumps(payload, salt=SALT, compress=True)
     if len(token) > LONGEST_TOKEN:
         raise ValueError(
@@ -164,6 +224,7 @@ def unsign(token: str, user: Any) -> View:
         timezone=payload["z"],
         regions=regions,
         bell="b" in payload,
+        forms=tuple(LiveForm(startable, id_) for startable, id_ in payload.get("f", ())),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from status.models import Attachment, Job, Notification, Token, Topic
+from status.models import Attachment, Delivery, Job, Notification, Token, Topic
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # Not generic at run time.
@@ -55,7 +55,7 @@ class TopicAdmin(ReadOnly):
 class TokenAdmin(ReadOnly):
     """Personal tokens, without their hashes."""
 
-    list_display = ["name", "user", "scope", "created_at", "last_used_at", "revoked_at"]
+    list_display = ["name", "user", "scope", "created_at", "last_used_at", "expires_at", "revoked_at"]
     list_select_related = ["user"]
 
 
@@ -66,4 +66,14 @@ class NotificationAdmin(ReadOnly):
     list_display = ["title", "owner", "kind", "created_at", "read_at"]
     list_filter = ["kind"]
     list_select_related = ["owner"]
+    show_full_result_count = False
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnly):
+    """What went out, or could not."""
+
+    list_display = ["notification", "user", "channel", "state", "tries", "error", "created_at", "tried_at"]
+    list_filter = ["channel", "state"]
+    list_select_related = ["notification", "user"]
     show_full_result_count = False

@@ -14,18 +14,30 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import bulk as bulk  # Celery knows its task by that.
-        from status import checks, logout, notifications, outbox, searching, tracing
-        from status.sources import bodies, lifecycle, missed, pools, prune, remote, stopping, sweep
+        from status import checks, house, languages, logout, notifications, outbox, tracing
+        from status.sources import (
+            attendance,
+            bodies,
+            lifecycle,
+            missed,
+            pools,
+            prune,
+            remote,
+            stopping,
+            sweep,
+        )
 
         checks.connect()
+        languages.connect()
         logout.connect()
+        house.connect()
         notifications.connect()
         outbox.connect()
-        searching.connect()
         tracing.connect()
         bodies.connect()
         lifecycle.connect()
         pools.connect()
+        attendance.connect()
         sweep.connect()
         remote.connect()
         stopping.connect()

@@ -13,6 +13,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 
+from status.audit import at_command_line
 from status.models import Job
 from status.registry import Startable
 from status.starts import key_of, start_from_form
@@ -49,7 +50,7 @@ def start_as_asked(
         if not form.is_valid():
             raise Unusable(_told(form.errors))
         try:
-            job = start_from_form(entry, form, user, key_of("asked", user, key))
+            job = start_from_form(entry, form, user, key_of("asked", user, key), actor=at_command_line())
         except ValidationError as error:
             raise Unusable(" ".join(error.messages)) from error
     return job, job.created_at >= began

@@ -1,7 +1,7 @@
 """Cancelling, retrying and deleting many jobs: a job of its own, which says how far it is and what it left out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,13 +10,13 @@ from uuid import UUID
 
 from celery import shared_task
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 
-from status import access, jobs
+from status import access, audit, jobs
 from status.filters import Filters
 from status.listing import Listing
 from status.live import current_job
@@ -45,7 +45,8 @@ class Action:
     """What it is called, with so many jobs."""
     takes: Any
     """To whom it may be done, for people."""
-    may: Callable[[Any, Job], bool]
+    allowed: Callable[[Any, Collection[Job]], set[UUID]]
+    """With which of these jobs somebody may do it."""
     refuses: Callable[[Job], str]
     """Why it cannot be done with a job; empty if it can."""
 
@@ -72,7 +73,7 @@ ACTIONS = {
         icon="status/icons/stop.html",
         title=lambda count: ngettext("Cancel %(count)s job", "Cancel %(count)s jobs", count),
         takes=gettext_lazy("Only jobs that have not ended are cancelled."),
-        may=access.may_act,
+        allowed=access.actable,
         refuses=_refuses_cancel,
     ),
     "retry": Action(
@@ -80,7 +81,7 @@ ACTIONS = {
         icon="status/icons/again.html",
         title=lambda count: ngettext("Retry %(count)s job", "Retry %(count)s jobs", count),
         takes=gettext_lazy("Only jobs that failed or were cancelled are retried."),
-        may=access.may_act,
+        allowed=access.actable,
         refuses=_refuses_retry,
     ),
     "delete": Action(
@@ -90,7 +91,7 @@ ACTIONS = {
         takes=gettext_lazy(
             "Only jobs that have ended are deleted, with their logs and files. They do not come back."
         ),
-        may=access.may_delete,
+        allowed=access.deletable,
         refuses=_refuses_delete,
     ),
 }
@@ -123,7 +124,10 @@ def begin(
         "query": query,
         "until": until.isoformat(),
     }
-    return jobs.start(act_on_jobs.s(**arguments), owner=user, title=title, repeatable=True)
+    with transaction.atomic():
+        job = jobs.start(act_on_jobs.s(**arguments), owner=user, title=title, repeatable=True)
+        audit.record(audit.on_page(user), audit.Verb.START, job)
+    return job
 
 
 @shared_task(name=NAME, ignore_result=True)
@@ -185,27 +189,25 @@ class _Work:
 
     def do(self, user: Any, batch: list[Job], advance: Callable[[], None]) -> None:
         """Do it with a batch; raises JobCancelled in between."""
+        allowed = set() if user is None else self._action.allowed(user, batch)
         if self._name == "delete":
-            able = [job for job in batch if self._is_able(user, job)]
-            kept = set(Job.objects.filter(pk__in=self._delete(able)).values_list("pk", flat=True))
+            able = [job for job in batch if self._is_able(allowed, job)]
+            pks = [job.pk for job in able]
+            remove(pks, actor=audit.on_page(user))
+            kept = set(Job.objects.filter(pk__in=pks).values_list("pk", flat=True))
             for job in able:
                 self._note(job, _("something still needs it") if job.pk in kept else "")
             for _job in batch:
                 advance()
             return
         for job in batch:
-            if self._is_able(user, job):
-                self._note(job, self._one(job))
+            if self._is_able(allowed, job):
+                self._note(job, self._one(user, job))
             advance()
 
-    def _delete(self, able: list[Job]) -> list[UUID]:
-        pks = [job.pk for job in able]
-        remove(pks)
-        return pks
-
-    def _is_able(self, user: Any, job: Job) -> bool:
+    def _is_able(self, allowed: set[UUID], job: Job) -> bool:
         reason = self._action.refuses(job)
-        if user is None or not (access.may_watch_job(user, job) and self._action.may(user, job)):
+        if job.pk not in allowed:
             reason = _("you may not")
         elif job.pk == self._own:
             reason = _("it is this one")
@@ -213,13 +215,14 @@ class _Work:
             self._note(job, reason)
         return not reason
 
-    def _one(self, job: Job) -> str:
+    def _one(self, user: Any, job: Job) -> str:
         """Cancel or retry; returns why not, or nothing."""
+        actor = audit.on_page(user)
         if self._name == "cancel":
-            jobs.cancel(job)
+            jobs.cancel(job, actor=actor)
             return ""
         try:
-            jobs.retry(job)
+            jobs.retry(job, actor=actor)
         except IntegrityError:
             return _("another job with the same key is under way")
         return ""

@@ -6,6 +6,7 @@ it. What it cannot send it keeps, the newest of each subject, and tries again.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
+from django.utils import timezone
 
 from status import conf, threads, tracing
 from status.counters import counters
@@ -67,7 +69,12 @@ def get_layer() -> Any:
     return get_channel_layer(conf.current().channel_layer)
 
 
-def _place(event: Event) -> tuple[str, type]:
+Place = tuple[str, type]
+READ_AGAIN = ListEvent | MembersEvent | InboxEvent
+"""These carry nothing, so a flood of them says no more than one: at most one of a place in `PUBLISH_SECONDS`."""
+
+
+def _place(event: Event) -> Place:
     """Of events with the same place, the newest stands for all."""
     return group_of(event), type(event)
 
@@ -82,7 +89,12 @@ class Sender:
     """One thread with one event loop; sends what was handed over, of each subject the newest."""
 
     def __init__(self) -> None:
-        self._outbox: dict[tuple[str, type], Event] = {}
+        self._outbox: dict[Place, Event] = {}
+        self._held: dict[Place, Event] = {}
+        """Waits for its turn: another one of its place has just been sent."""
+        self._sent_at: dict[Place, float] = {}
+        """Of what says only that something is to be read again, when it was sent last (monotonic), oldest first."""
+        self._rests = True
         self._lock = threads.Lock()
         self._idle = threads.Event()
         self._idle.set()
@@ -90,17 +102,22 @@ class Sender:
         self._wake = asyncio.Event()
         self._thread = threads.Thread(self._run, name="status-sender")
 
-    def put(self, event: Event) -> None:
-        """Hand `event` over; never waits for the network."""
+    def put(self, events: Iterable[Event]) -> None:
+        """Hand `events` over; never waits for the network."""
         with self._lock:
-            place = _place(event)
-            held = self._outbox.pop(place, None)
-            counters.merged += held is not None
-            self._outbox[place] = (
-                event.over(held) if isinstance(event, JobEvent) and isinstance(held, JobEvent) else event
-            )
+            for event in events:
+                place = _place(event)
+                line = self._held if place in self._held else self._outbox
+                waiting = line.get(place)
+                counters.merged += waiting is not None
+                if isinstance(event, JobEvent) and isinstance(waiting, JobEvent):
+                    event = event.over(waiting)
+                line[place] = event
             self._idle.clear()
-        self._loop.call_soon_threadsafe(self._wake.set)
+            wakes, self._rests = self._rests and bool(self._outbox), self._rests and not self._outbox
+        if wakes:
+            # Else it comes by anyway, and to wake it costs more than to hand over.
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all is sent; whether that was within `timeout_seconds`."""
@@ -114,8 +131,7 @@ class Sender:
         layer = get_layer()
         pause = FIRST_PAUSE_SECONDS
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._rest()
             while event := self._take():
                 try:
                     await layer.group_send(group_of(event), _message(event))
@@ -133,11 +149,42 @@ class Sender:
                     pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _take(self) -> Event | None:
+        """The event whose turn it is; None when there is none, and then `put` has to wake the thread."""
+        now = time.monotonic()
         with self._lock:
-            if not self._outbox:
+            self._let_go(now)
+            while self._outbox:
+                place = next(iter(self._outbox))
+                event = self._outbox.pop(place)
+                if not isinstance(event, READ_AGAIN):
+                    return event
+                if place not in self._sent_at:
+                    self._sent_at[place] = now
+                    return event
+                self._held[place] = event
+            self._rests = True
+            if not self._held:
                 self._idle.set()
-                return None
-            return self._outbox.pop(next(iter(self._outbox)))
+            return None
+
+    def _let_go(self, now: float) -> None:
+        """Put what was held back and has its turn again into the outbox."""
+        while self._sent_at:
+            place, at = next(iter(self._sent_at.items()))
+            if now - at < conf.current().publish_seconds:
+                return
+            del self._sent_at[place]
+            if place in self._held:
+                self._outbox[place] = self._held.pop(place)
+
+    async def _rest(self) -> None:
+        """Wait until there is something to send."""
+        with self._lock:
+            first = next(iter(self._sent_at.values()), 0.0) if self._held else None
+        wait = None if first is None else first + conf.current().publish_seconds - time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), wait)
+        self._wake.clear()
 
     def _put_back(self, event: Event) -> None:
         with self._lock:
@@ -175,11 +222,14 @@ def publish(*events: Event) -> None:
     if not events or get_layer() is None:
         return
     try:
-        sender = _get_sender()
-        for event in events:
-            sender.put(event)
+        _get_sender().put(events)
     except Exception:
         logger.exception("Events not handed over: %r", events)
+
+
+def publish_change(topic: str) -> None:
+    """Have whoever shows a topic that is computed read it at once, and not with the next repair."""
+    publish(TopicEvent(topic=topic, version=0, payload={}, at=timezone.now()))
 
 
 def flush(timeout_seconds: float = 1.0) -> bool:

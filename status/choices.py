@@ -6,7 +6,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from status.models import Job
+from status.listing import Listing
+from status.regions import RULED
 
 COLUMNS = ("task", "queue", "worker", "schedule")
 MOST = 100
@@ -14,9 +15,9 @@ RECENT = 500
 
 
 def choices(scope: str) -> dict[str, list[str]]:
-    """For each column the values that jobs of `scope` have, in order; and, for `all`, the owners.
+    """For each column the values that jobs of `scope` have, in order; and the owners, unless it is one.
 
-    Of everybody's jobs each value is one step in the column's index, however many jobs have it. Of one owner's the
+    Of everybody's jobs each value is one step in the column's index, however many jobs have it. Of others the
     newest are looked at.
 
     Example:
@@ -26,10 +27,10 @@ def choices(scope: str) -> dict[str, list[str]]:
     if scope == "all":
         found = {column: [value for value in _distinct(column) if value] for column in COLUMNS}
         return {**found, "owner": _names(_distinct("owner_id"))}
-    newest = Job.objects.filter(parent=None, owner=scope).order_by("-created_at", "-pk")  # type: ignore[misc]
-    rows = list(newest.values_list(*COLUMNS)[:RECENT])
-    columns = zip(*rows, strict=True) if rows else ((),) * len(COLUMNS)
-    return {name: _sorted(values) for name, values in zip(COLUMNS, columns, strict=True)}
+    rows = list(Listing(scope).exact.values(*COLUMNS, "owner_id")[:RECENT])
+    found = {column: _sorted(row[column] for row in rows) for column in COLUMNS}
+    owners = {row["owner_id"] for row in rows}
+    return {**found, "owner": _names(list(owners))} if scope.startswith(RULED) else found
 
 
 def _sorted(values: Iterable[str]) -> list[str]:

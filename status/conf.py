@@ -55,6 +55,9 @@ class Conf:
     remote_seconds: float = 1.0
     """Beat looks this often for polls of remote work that are due."""
 
+    worker_seconds: float = 10.0
+    """Each worker and web server tells of itself this often; one that has not for three times as long is lost."""
+
     most_losses: int = 3
     """A job that is safe to repeat and loses its worker in this attempt, or a later one, has failed."""
 
@@ -73,6 +76,12 @@ class Conf:
     keep_jobs: int | None = None
     """Only so many ended jobs are kept, the newest, whoever's they are; 0 or None: no limit by number."""
 
+    keep_audit_days: float | None = 365
+    """What people did longer ago is deleted from the audit trail; 0 or None: kept for ever."""
+
+    access: str = "status.rules.OwnerRule"
+    """The dotted path of the class that says who may see which jobs and act on them; see [access](access.md)."""
+
     result_max_bytes: int = 262_144
     """A larger return value (as JSON) is not kept on the row."""
 
@@ -83,15 +92,49 @@ class Conf:
     """The alias in CHANNEL_LAYERS."""
 
     socket_message_bytes: int = 65_536
-    """A program's message over its socket may be so large."""
+    """A message over a socket, a program's or a form's, may be so large."""
 
     socket_messages_per_second: float = 20.0
-    """A program may send so many messages over one socket, on average."""
+    """So many messages may come over one socket, a program's or a page's, on average."""
 
     socket_watches: int = 100
     """A program may watch so many jobs over one socket."""
+
+    site_url: str = ""
+    """Where people reach this site (`https://jobs.example.org`): links in e-mails and webhooks begin with it."""
+
+    tell_by: tuple[str, ...] = field(default=("email", "webhook"))
+    """Ways, besides the page, by which people may choose to be told; e-mail needs `SITE_URL`."""
+
+    delivery_tries: int = 8
+    """An e-mail or a webhook that cannot be delivered is given up after so many tries."""
+
+    delivery_retry_seconds: float = 10.0
+    """The second try comes about so long after the first; each further pause is four times as long."""
+
+    delivery_timeout_seconds: float = 10.0
+    """The receiver of a webhook, or the mail server, has so long to answer."""
+
+    webhook_http: bool = False
+    """Webhooks may go to `http://` too, where everybody between can read them."""
+
+    webhook_private: bool = False
+    """Webhooks may go to loopback and private addresses too, so to what only this machine's network can reach."""
+
     metrics_token: str = ""
     """Whoever sends this as a bearer token may read /metrics; empty: only staff may."""
+
+    secret_names: tuple[str, ...] = (
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "api_key",
+        "apikey",
+        "credential",
+    )
+    """Arguments with one of these in their name are masked on the job's page, in capitals or not."""
 
     page_size: int = 25
     """Jobs on one page of the list."""
@@ -115,7 +158,7 @@ def current() -> Conf:
     given = getattr(settings, "STATUS", {})
     pairs = given.items() if isinstance(given, dict) else ()
     values: dict[str, Any] = {name.lower(): value for name, value in pairs if name in known_names()}
-    for name in ("loggers", "public_topics", "track"):
+    for name in ("loggers", "public_topics", "secret_names", "tell_by", "track"):
         if name in values:
             values[name] = tuple(values[name])
     return Conf(**values)

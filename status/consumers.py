@@ -1,16 +1,24 @@
 """The socket of a page."""
 
+import contextlib
 import hashlib
 import logging
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
+from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 
-from status import access, rendering
+from status import access, presence, rendering
 from status.counters import counters
 from status.hub import Connection, get_hub
+from status.live_forms import Submissions
 from status.regions import View
+from status.told import told_by_cookie
+from status.visitors import Visitor, cookies_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +48,27 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
 
     channel_layer_alias = None
 
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Handle what comes in turn: no tasks, no hops to other threads, nothing kept of the handshake."""
+        self.scope, self.base_send = scope, send
+        del scope
+        with contextlib.suppress(StopConsumer):
+            while True:
+                message = await receive()
+                await getattr(self, get_handler_name(message))(message)
+
     async def connect(self) -> None:
-        """Accept, open the view, join the hub."""
+        """Accept, find out who it is, open the view, join the hub."""
         self.view: View | None = None
+        self._submissions: Submissions | None = None
         await self.accept()
         counters.sockets += 1
-        user = self.scope["user"]
+        presence.of_web()
         token = parse_qs(self.scope["query_string"].decode("ascii", "replace")).get("view", [""])[0]
         try:
-            view = access.unsign(token, user)
-            await self._attach(view, user)
+            cookies = cookies_of(self.scope)
+            visitor = await self._visitor(cookies.get(settings.SESSION_COOKIE_NAME, ""))
+            await self._attach(access.unsign(token, visitor.user), visitor, told_by_cookie(cookies))
         except access.NotLoggedIn:
             await self._refuse(NOT_LOGGED_IN)
         except access.Denied:
@@ -58,6 +77,15 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             # The page comes back by itself after this code, and is told the newest state then.
             logger.exception("A page could not be attached")
             await self.close(GOING_AWAY)
+        # Headers and cookies are of no more use, and a page stays open for hours.
+        self.scope = {}
+
+    async def _visitor(self, session_key: str) -> Visitor:
+        """Who it is: whom a middleware around this has found, or else the user of the session."""
+        if "user" not in self.scope:
+            return await get_hub().visitor(session_key)
+        session = self.scope.get("session")
+        return Visitor(self.scope["user"], session.session_key if session is not None else None)
 
     async def disconnect(self, code: int) -> None:
         """Leave the hub."""
@@ -66,23 +94,35 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             await get_hub().detach(self.connection, self.view)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """A page has nothing to say over its socket; what comes is dropped."""
+        """Answer what one of the page's forms asks for; a page without forms has nothing to say."""
+        if self._submissions is not None:
+            await self._say(await self._submissions.answer(text_data))
 
-    async def _attach(self, view: View, user: Any) -> None:
-        session = self.scope.get("session")
+    async def _attach(self, view: View, visitor: Visitor, polled_until: datetime | None) -> None:
         self._send_message = self.scope.get(SERVER_SEND, self.base_send)
         self.connection = Connection(
             send=self._send_text,
             close=self.close,
             write=self.scope.get("extensions", {}).get(WRITE),
             user=view.user,
-            session=session_hash(session.session_key if session is not None else None),
+            session=session_hash(visitor.session_key),
         )
-        self.view = view
-        await get_hub().attach(self.connection, view, user)
+        self.view = await get_hub().attach(self.connection, view, visitor.user, polled_until)
+        if view.forms:
+            # From now on they go over this socket, and until then by HTTP.
+            self._submissions = Submissions(view, visitor.session_key)
+            await self._say(rendering.swap_senders(view.forms))
 
     async def _send_text(self, text: str) -> None:
         await self._send_message({"type": "websocket.send", "text": text})
+
+    async def _say(self, text: str) -> None:
+        """Send what is no frame of the hub's."""
+        try:
+            await self._send_text(text)
+        except Exception as error:
+            # Its end is told to `disconnect`.
+            logger.debug("A page went away while it was answered: %r", error)
 
     async def _refuse(self, code: int) -> None:
         await self.send(rendering.last_beat("refused"))

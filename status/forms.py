@@ -13,6 +13,14 @@ from django.utils.translation import ngettext_lazy
 _MOST_ERRORS = 10
 
 
+def focus_first_error(form: forms.BaseForm) -> None:
+    """Have the browser put the focus on the first field that is wrong, when the form is shown with its errors."""
+    for field in form.visible_fields():
+        if field.errors:
+            field.field.widget.attrs["autofocus"] = True
+            return
+
+
 class MultipleFileInput(forms.ClearableFileInput):
     """The browser's control for several files."""
 

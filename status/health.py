@@ -43,7 +43,7 @@ async def readiness(*, with_hub: bool) -> dict[str, str]:
     """
     checks: dict[str, Callable[[], Awaitable[Any]]] = {
         "database": lambda: asyncio.wrap_future(in_thread("database", _ask_database)),
-        "channel layer": lambda: asyncio.wrap_future(in_thread("channel layer", _ask_channel_layer)),
+        "channel layer": lambda: asyncio.wrap_future(in_thread("channel layer", ask_channel_layer)),
         "broker": lambda: asyncio.wrap_future(in_thread("broker", _ask_broker)),
     }
     if with_hub:
@@ -87,8 +87,12 @@ def _ask_database() -> None:
         connections[router.db_for_read(Job)].close()
 
 
-def _ask_channel_layer() -> None:
-    """What this process publishes gets out."""
+def ask_channel_layer() -> None:
+    """See that what this process publishes gets out.
+
+    Raises:
+        NotReady: it does not; the text tells why.
+    """
     if channel.get_layer() is None:
         raise NotReady("there is none in CHANNEL_LAYERS")
     channel.publish(ListEvent(scope=NOBODY))

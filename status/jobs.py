@@ -4,13 +4,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from celery.canvas import Signature
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, router, transaction
 from django.utils import timezone
 
-from status import canvas, channel, conf, outbox, workflow
+from status import audit, canvas, channel, conf, outbox, workflow
+from status.audit import Actor, Verb
 from status.call_off import call_off
 from status.events import ListEvent
 from status.models import Job
+from status.models.statements import insert
 from status.reporter import reporter
 from status.states import Failure, State
 
@@ -28,6 +30,7 @@ def start(
     startable: str = "",
     params: dict[str, Any] | None = None,
     job_id: UUID | None = None,
+    schedule: str = "",
 ) -> Job:
     """Start a task, or a canvas, as a job.
 
@@ -47,6 +50,7 @@ def start(
         startable: the name under which the task was started from a page.
         params: the form's data, for who starts it again.
         job_id: the id to give, for who must know it beforehand; also the Celery task id.
+        schedule: the name of the schedule whose run this is.
 
     Returns:
         The new job, or the live one that holds `key`.
@@ -54,12 +58,14 @@ def start(
     Raises:
         TypeError: `signature` is no signature, a task does not take the arguments, or one of them cannot be written
             as JSON.
-        ValueError: the canvas has no task in it.
+        ValueError: the canvas has no task in it, or `owner` is not saved.
 
     Example:
         >>> job = start(import_orders.s(path), owner=request.user, title="Orders of May", key="import:42")
     """
     tree = canvas.read(signature)
+    if owner is not None and owner.pk is None:
+        raise ValueError("The owner of a job must be saved before the job is started.")
     job = Job(
         id=job_id or uuid4(),
         title=(title or tree.title)[:255],
@@ -68,12 +74,13 @@ def start(
         repeatable=repeatable,
         startable=startable,
         params=params or {},
+        schedule=schedule[:200],
     )
     members = canvas.plan(job, tree)
+    database = router.db_for_write(Job)
     try:
-        with transaction.atomic():
-            job.save(force_insert=True)
-            Job.objects.bulk_create(members, batch_size=500)
+        with transaction.atomic(using=database):
+            insert([job, *members], database)
     except IntegrityError:
         holder = Job.objects.live().filter(key=key).first() if key else None
         if holder is None:
@@ -82,15 +89,15 @@ def start(
     news = [ListEvent(scope=scope) for scope in channel.scopes(job.owner_id)]
     due = [row for row in [job, *members] if not row.canvas and not row.held]
 
-    def announce_and_send() -> None:
-        channel.publish(*news)
+    def send_and_announce() -> None:
         outbox.dispatch(due)
+        channel.publish(*news)
 
-    transaction.on_commit(announce_and_send)
+    transaction.on_commit(send_and_announce, using=database)
     return job
 
 
-def cancel(job: Job) -> Job:
+def cancel(job: Job, *, actor: Actor | None = None, verb: str = Verb.CANCEL) -> Job:
     """Cancel a job, and all that is in it.
 
     What has not begun never will. What runs is asked: its next `track()` or `update()` raises `JobCancelled`,
@@ -98,32 +105,37 @@ def cancel(job: Job) -> Job:
 
     Args:
         job: any job; only its id is used.
+        actor: who does it, for the audit trail; written if it changes anything. None: a program does.
+        verb: what the audit trail calls it.
 
     Returns:
         The job as it is now.
 
     Example:
-        >>> cancel(job).is_cancelling
+        >>> cancel(job, actor=on_page(request.user)).is_cancelling
         True
     """
     held = Job.objects.get(pk=job.pk)
     if held.is_live:
-        _cancel_one(held)
+        _cancel_one(held, actor, verb)
         _cancel_inside(held)
     return held
 
 
-def _cancel_one(held: Job) -> None:
+def _cancel_one(held: Job, actor: Actor | None, verb: str) -> None:
     # Whoever begins or ends it meanwhile makes one of these miss, and then the other fits.
     for _attempt in range(2):
         if not held.is_live:
             return
-        moved = (
-            not held.canvas
-            and Job.objects.advance(
-                held.pk, State.CANCELLED, attempt=held.attempt, only_from=[State.QUEUED, State.WAITING]
-            )
-        ) or Job.objects.request_cancel(held.pk)
+        with transaction.atomic():
+            moved = (
+                not held.canvas
+                and Job.objects.advance(
+                    held.pk, State.CANCELLED, attempt=held.attempt, only_from=[State.QUEUED, State.WAITING]
+                )
+            ) or Job.objects.request_cancel(held.pk)
+            if moved:
+                audit.record(actor, verb, held)
         held.refresh_from_db()
         if moved:
             channel.publish(held.event())
@@ -160,7 +172,7 @@ def tell_parent(job: Job) -> None:
     reporter().refresh_soon(parents)
 
 
-def retry(job: Job) -> Job:
+def retry(job: Job, *, actor: Actor | None = None) -> Job:
     """Run a failed or cancelled job again, with the same arguments and files, as its next attempt.
 
     Of a canvas only those members run again that did not succeed, and what was not run after them. A member
@@ -169,6 +181,7 @@ def retry(job: Job) -> Job:
 
     Args:
         job: any job; only its id is used.
+        actor: who does it, for the audit trail; written if it changes anything. None: a program does.
 
     Returns:
         The job as it is now.
@@ -183,6 +196,8 @@ def retry(job: Job) -> Job:
     held = Job.objects.get(pk=job.pk)
     with transaction.atomic():
         reopened = workflow.reopen(held)
+        if reopened:
+            audit.record(actor, Verb.RETRY, held)
     held.refresh_from_db()
     if reopened:
         transaction.on_commit(lambda: _announce_again(held))

@@ -13,15 +13,16 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import EmptyResultSet
-from django.db import connection
 from django.db.models import Case, Q, Value, When
 
+from status import access, searching
+from status.counts import Count, add_up, count_each
 from status.cursors import Cursor
 from status.filters import ALL, Filters
 from status.models import Job, SearchText
 from status.models.queries import JobQuerySet
 from status.models.search import ids_of, mark
+from status.regions import RULED
 from status.searching import Search
 from status.states import LIVE, State
 
@@ -40,15 +41,6 @@ _LEADS = (("owner_id", "state"), ("schedule",), ("worker",), ("queue",), ("task"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """How many jobs."""
-
-    number: int
-    more: bool = False
-    """There may be more than that."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobPage:
     """One page of a list."""
 
@@ -63,7 +55,10 @@ class JobPage:
 
 @dataclass(frozen=True)
 class Listing:
-    """The jobs of one scope (an owner's primary key as text, or `all`) that filters let through."""
+    """The jobs of one scope (an owner's primary key as text, `all`, or a rule's) that filters let through.
+
+    Whose a job is for a rule of the project's, only its query tells: that is put on top of the others.
+    """
 
     scope: str
     filters: Filters = field(default_factory=Filters)
@@ -98,19 +93,19 @@ class Listing:
         every = Listing(self.scope, self.filters.without_state)
         if every._equal.keys() <= {"owner_id"} and not every._needs_a_look:
             listings = {state: Listing(self.scope, self.filters.but(state=state)) for state in State.values}
-            numbers = _count_each([listing._exact for listing in [every, *listings.values()]], MOST_COUNTED)
+            numbers = count_each([listing.exact for listing in [every, *listings.values()]], MOST_COUNTED)
             return {ALL: numbers[0], **dict(zip(listings, numbers[1:], strict=True))}
         states = every._sampled() | every._few()
         if self.filters.state:
             states[self.filters.state] = self.total()
-        return {ALL: _sum(states) if every._needs_a_look else every.total(), **states}
+        return {ALL: add_up(states) if every._needs_a_look else every.total(), **states}
 
     def total(self, most: int = MOST_COUNTED) -> Count:
         """How many jobs there are; at most `most` are counted, or fewer when they have to be looked at."""
         if self._needs_a_look:
             states = self._sampled()
-            return states[self.filters.state] if self.filters.state else _sum(states)
-        return _count_each([self._exact], most)[0]
+            return states[self.filters.state] if self.filters.state else add_up(states)
+        return count_each([self.exact], most)[0]
 
     def newer_than(self, moment: datetime, most: int) -> int:
         """How many were made after `moment`; at most `most`."""
@@ -118,11 +113,13 @@ class Listing:
             self.scope, self.filters.but(since=max(filter(None, (moment, self.filters.begins_at))))
         )
         if newer.filters.words:
+            searching.catch_up()
             # A job made at that very moment was there.
-            first = Job.objects.filter(parent=None, created_at__gt=moment).order_by("created_at", "pk")
+            came = Job.objects.filter(parent=None, created_at__gt=moment, search_text__isnull=False)
+            first = came.order_by("created_at", "pk")
             edge = first.values_list("search_text__pk", flat=True).first()
-            return 0 if edge is None else len(newer._search(above=edge - 1).find(most, window=WINDOW))
-        found = newer._exact.filter(created_at__gt=moment)
+            return 0 if edge is None else len(newer._hits(newer._search(above=edge - 1), most))
+        found = newer.exact.filter(created_at__gt=moment)
         return (found.filter(newer._kind) if self.filters.kind else found)[:most].count()
 
     # -- by columns ----------------------------------------------------------------------------------------
@@ -134,16 +131,35 @@ class Listing:
         wanted = {"state": filters.state, "task": filters.task, "queue": filters.queue}
         wanted |= {"worker": filters.worker, "schedule": filters.schedule}
         equal: dict[str, Any] = {name: value for name, value in wanted.items() if value}
-        if self.scope != "all":
+        if self._names_owner:
             equal["owner_id"] = self.scope
         elif self._owner is not None:
             equal["owner_id"] = self._owner
         return equal
 
+    @property
+    def _is_ruled(self) -> bool:
+        return self.scope.startswith(RULED)
+
+    @property
+    def _names_owner(self) -> bool:
+        return self.scope != "all" and not self._is_ruled
+
+    @cached_property
+    def _visible(self) -> JobQuerySet:
+        """The jobs that the rule shows to the user of its scope."""
+        key = self.scope.removeprefix(RULED)
+        user = get_user_model()._default_manager.filter(pk=key, is_active=True).first()
+        found: Any = Job.objects.none() if user is None else access.visible_jobs(user)
+        return found  # type: ignore[no-any-return]
+
+    def _ruled(self, found: JobQuerySet) -> JobQuerySet:
+        return found.filter(pk__in=self._visible.order_by().values("pk")) if self._is_ruled else found
+
     @cached_property
     def _owner(self) -> Any:
         """The primary key of whom the filters name; None if they name nobody, or nobody has that name."""
-        if not self.filters.owner or self.scope != "all":
+        if not self.filters.owner or self._names_owner:
             return None
         model = get_user_model()
         named = model._default_manager.filter(**{model.USERNAME_FIELD: self.filters.owner})
@@ -151,7 +167,7 @@ class Listing:
 
     @property
     def _is_nobodys(self) -> bool:
-        return self.scope == "all" and self.filters.owner != "" and self._owner is None
+        return not self._names_owner and self.filters.owner != "" and self._owner is None
 
     @property
     def _kind(self) -> Q:
@@ -160,7 +176,7 @@ class Listing:
     @property
     def _jobs(self) -> JobQuerySet:
         """Those of the time asked for."""
-        found = Job.objects.filter(parent=None)
+        found = self._ruled(Job.objects.filter(parent=None))
         if self._is_nobodys:
             return found.none()
         if self.filters.begins_at is not None:
@@ -184,7 +200,7 @@ class Listing:
         choices = [{name: self._equal[name] for name in lead} for lead in leads]
         if len(choices) > 1:
             ordered = ranged.order_by("-created_at", "-pk")
-            sizes = _count_each([ordered.filter(**choice) for choice in choices], WINDOW)
+            sizes = count_each([ordered.filter(**choice) for choice in choices], WINDOW)
             choices = [min(zip(choices, sizes, strict=True), key=lambda pair: pair[1].number)[0]]
         chosen = choices[0] if choices else {}
         others = [Q(**{name: value}) for name, value in self._equal.items() if name not in chosen]
@@ -238,29 +254,39 @@ class Listing:
             return [], None
         if self._by_id:
             return [pk for pk, _state in self._by_id[: limit - 1]], None
+        searching.catch_up()
         search = self._search(
             below=None if after is None else _place_of(after),
             above=None if before is None else _place_of(before),
         )
-        rows = search.find(limit, window=WINDOW, newest_first=before is None)
+        pks = self._hits(search, limit, newest_first=before is None)
         end = None
-        if len(rows) < limit and search.equal:
+        if len(pks) < limit and (search.equal or self._is_ruled):
             place = search.end(WINDOW, newest_first=before is None)
             job = None if place is None else Job.objects.filter(search_text=place).only("created_at").first()
             end = None if job is None else Cursor(job.created_at, job.pk)
-        return [pk for _place, pk in rows], end
+        return pks, end
+
+    def _hits(self, search: Search, limit: int, *, newest_first: bool = True) -> list[UUID]:
+        """The first keys that a search finds."""
+        most = WINDOW if self._is_ruled else limit
+        pks = [pk for _place, pk in search.find(most, window=WINDOW, newest_first=newest_first)]
+        if self._is_ruled:
+            seen = set(self._ruled(Job.objects.filter(pk__in=pks)).order_by().values_list("pk", flat=True))
+            pks = [pk for pk in pks if pk in seen]
+        return pks[:limit]
 
     # -- both ----------------------------------------------------------------------------------------------
 
     def _fetch(self, pks: list[UUID]) -> list[Job]:
         found = Job.objects.select_related("owner").defer(*UNSHOWN).filter(pk__in=pks)
-        if self.scope != "all":
+        if self._names_owner:
             found = found.filter(owner=self.scope)  # type: ignore[misc]  # Keys may be UUIDs.
         rows = {job.pk: job for job in found}
         return [rows[pk] for pk in pks if pk in rows]
 
     @property
-    def _exact(self) -> JobQuerySet:
+    def exact(self) -> JobQuerySet:
         """The jobs, where indexes alone can tell which these are."""
         return self._jobs.filter(**self._equal).order_by("-created_at", "-pk")
 
@@ -270,13 +296,13 @@ class Listing:
             return {}
         ordered = self._jobs.order_by("-created_at", "-pk")
         live = {state: ordered.filter(state=state) for state in sorted(LIVE)}
-        sizes = _count_each(list(live.values()), WINDOW)
+        sizes = count_each(list(live.values()), WINDOW)
         few = {
             state: found for (state, found), size in zip(live.items(), sizes, strict=True) if not size.more
         }
         others = [Q(**{name: value}) for name, value in self._equal.items() if name != "state"]
         others += [self._kind] if self.filters.kind else []
-        counted = _count_each([_looked_up(found, others) for found in few.values()], WINDOW)
+        counted = count_each([_looked_up(found, others) for found in few.values()], WINDOW)
         return dict(zip(few, counted, strict=True))
 
     def _sampled(self) -> dict[str, Count]:
@@ -287,8 +313,9 @@ class Listing:
         elif self._by_id:
             found, more = Counter(state for _pk, state in self._by_id), False
         elif self.filters.words:
+            searching.catch_up()
             search = self._search()
-            found = dict(search.states(MOST_SAMPLED))
+            found = self._states_of(search)
             more = search.end(MOST_SAMPLED) is not None
         else:
             ranged, others = self._lead(self._jobs)
@@ -298,31 +325,12 @@ class Listing:
             found = Counter(states[:MOST_SAMPLED])
         return {state: Count(number=found.get(state, 0), more=more) for state in State.values}
 
-
-def _count_each(found: list[JobQuerySet], most: int) -> list[Count]:
-    """How many each of these has, up to `most`; in one query."""
-    if not found:
-        return []
-    parts: list[str] = []
-    params: list[Any] = []
-    for each in found:
-        try:
-            sql, given = each.values("pk")[: most + 1].query.sql_with_params()
-        except EmptyResultSet:
-            sql, given = "SELECT 1 WHERE 1 = 0", ()
-        parts.append(f"(SELECT COUNT(*) FROM ({sql}) counted)")  # noqa: S608  # Django's own.
-        params += given
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(parts)}", params)
-        numbers = cursor.fetchone()
-    return [Count(number=min(number, most), more=number > most) for number in numbers]
-
-
-def _sum(states: dict[str, Count]) -> Count:
-    return Count(
-        number=sum(count.number for count in states.values()),
-        more=any(count.more for count in states.values()),
-    )
+    def _states_of(self, search: Search) -> dict[str, int]:
+        """How many of the newest `MOST_SAMPLED` that a search finds are in which state."""
+        if not self._is_ruled:
+            return dict(search.states(MOST_SAMPLED))
+        hits = Job.objects.filter(pk__in=self._hits(search, MOST_SAMPLED)).order_by()
+        return Counter(hits.values_list("state", flat=True))
 
 
 def _within(found: JobQuerySet, others: list[Q], oldest_first: bool) -> tuple[JobQuerySet, Cursor | None]:
@@ -353,5 +361,7 @@ def _place_of(cursor: Cursor) -> int:
 
 def _place_before(condition: Q) -> int | None:
     """The place of the newest job of that condition."""
-    found = Job.objects.filter(condition, parent=None).order_by("-created_at", "-pk")
+    found = Job.objects.filter(condition, parent=None, search_text__isnull=False).order_by(
+        "-created_at", "-pk"
+    )
     return found.values_list("search_text__pk", flat=True).first()

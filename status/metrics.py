@@ -5,10 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
-from uuid import UUID
 
-from celery import current_app
 from django.db.models import Count, Min, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -18,20 +15,20 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from status.counters import Counters, Histogram, counters
+from status.endings import BATCH, FIRST, MOST_BATCHES, SETTLE_SECONDS, Place, ended_after
+from status.findings import Kind
 from status.health import in_thread
+from status.house import current
 from status.likely import Likelihood
 from status.models import Job
+from status.queues import BROKER_SECONDS, queue_of, read_depths
 from status.states import LIVE, State
+from status.workers import Standing
 
 logger = logging.getLogger(__name__)
 
 DURATIONS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
 """Bounds of the durations of jobs, in seconds."""
-SETTLE_SECONDS = 5.0
-"""Endings younger than this are counted the next time: others with an earlier time may still be committed."""
-BATCH, MOST_BATCHES = 5_000, 4
-"""So many endings are read at once, and so often in one scrape; the rest is read by the next."""
-BROKER_SECONDS = 2
 
 _HELP_OF_JOBS = (
     "Jobs that have not ended, members included, by state; held: queued, and their turn has not come."
@@ -46,7 +43,7 @@ class Endings:
     """
 
     def __init__(self, since: datetime) -> None:
-        self._place: tuple[datetime, UUID] = (since, UUID(int=0))
+        self._place: Place = (since, FIRST)
         self._lock = threading.Lock()
         self.ended: dict[tuple[str, str], int] = {}
         """By task and state."""
@@ -61,15 +58,7 @@ class Endings:
                     break
 
     def _read_some(self, until: datetime) -> int:
-        at, pk = self._place
-        # An index is made for this; members of others are not in it.
-        rows = Job.objects.filter(
-            Q(finished_at__gt=at) | Q(pk__gt=pk),
-            Likelihood(Q(parent=None), 0.99),
-            Likelihood(Q(finished_at__gte=at), 0.0001),
-            finished_at__isnull=False,
-            finished_at__lte=until,
-        ).order_by("finished_at", "pk")
+        rows = ended_after(self._place, until)
         found = list(rows.values_list("finished_at", "pk", "task", "state", "started_at")[:BATCH])
         for finished_at, pk, task, state, started_at in found:
             self.ended[task, state] = self.ended.get((task, state), 0) + 1
@@ -96,7 +85,7 @@ class StatusCollector(Collector):
         """All families; what a database or broker that is down would tell is left out, and `status_up` says so."""
         yield from _of_process(self._numbers)
         up = GaugeMetricFamily("status_up", "Whether it answered this scrape.", labels=["part"])
-        for part, collect in (("database", self._of_database), ("broker", _of_broker)):
+        for part, collect in (("database", self._of_database), ("broker", _of_broker), ("house", _of_house)):
             try:
                 families = list(collect())
             except Exception as error:
@@ -207,39 +196,28 @@ def _of_live_jobs(now: datetime) -> Iterator[Metric]:
     )
 
 
-@cache
-def queue_of(task: str) -> str:
-    """The queue that Celery's routes choose for a task.
-
-    >>> queue_of("status.sweep")
-    'broadcast'
-    """
-    queue = current_app.amqp.router.route({}, task).get("queue")
-    return str(getattr(queue, "name", queue) or current_app.conf.task_default_queue)
-
-
 def _of_broker() -> Iterable[Metric]:
     family = GaugeMetricFamily("status_queue_messages", "Messages that wait at the broker.", labels=["queue"])
-    for queue, count in in_thread("depths", _depths).result(BROKER_SECONDS).items():
-        family.add_metric([queue], count)
+    for queue, count in in_thread("depths", read_depths).result(BROKER_SECONDS).items():
+        if count is not None:
+            family.add_metric([queue], count)
     return [family]
 
 
-def _depths() -> dict[str, int]:
-    """How many messages wait in each queue that a task goes to."""
-    queues = {queue_of(name) for name in current_app.tasks} | set(current_app.amqp.queues)
-    depths = {}
-    with current_app.connection_for_read(connect_timeout=BROKER_SECONDS) as connection:
-        connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
-        for queue in sorted(queues):
-            # Asking for a queue that is not there closes a channel of AMQP; in Redis it is just empty.
-            asked: Any
-            with connection.channel() as asked:
-                try:
-                    depths[queue] = int(asked.queue_declare(queue=queue, passive=True).message_count)
-                except connection.channel_errors:
-                    depths[queue] = 0
-    return depths
+def _of_house() -> Iterable[Metric]:
+    """What the page of workers and queues knows as well."""
+    house = current()
+    workers = GaugeMetricFamily("status_workers", "Workers of the last day.", labels=["standing"])
+    for standing in Standing:
+        count = sum(worker.standing is standing for worker in house.workers)
+        workers.add_metric([standing], count)
+    paused = GaugeMetricFamily("status_queue_paused", "Whether a queue is paused.", labels=["queue"])
+    for queue in house.queues:
+        paused.add_metric([queue.name], float(queue.paused_at is not None))
+    findings = GaugeMetricFamily("status_findings", "Things that are wrong, by kind.", labels=["kind"])
+    for kind in Kind:
+        findings.add_metric([kind.key], sum(finding.kind is kind for finding in house.findings))
+    return [workers, paused, findings]
 
 
 @cache

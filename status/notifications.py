@@ -1,7 +1,8 @@
 """Telling people: when their jobs end, and whatever a task or a view has to say.
 
-The row is written in the transaction that ends the job, so no end goes untold and none is told twice. What goes over
-the channel layer says only that the user's notifications have changed; the hub reads them.
+The row is written in the transaction that ends the job, so no end goes untold and none is told twice; what goes out
+by e-mail or webhook is planned in the same one. What goes over the channel layer says only that the user's
+notifications have changed; the hub reads them.
 """
 
 from collections.abc import Iterable
@@ -10,31 +11,38 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import Count
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from status import channel
+from status import channel, deliveries
 from status.events import InboxEvent
-from status.models import Job, Notification
+from status.models import Delivery, Notification, Preferences
 from status.models.notification import NotificationQuerySet, is_safe_address
-from status.models.queries import job_ended
+from status.models.preferences import channels
+from status.models.queries import job_ended, job_waits
+from status.models.statements import insert
 
 LONGEST_TITLE = 255
 LONGEST_URL = 500
+TEST_SECONDS = 5.0
+"""Tests come no closer together."""
 MOST_FRESH = 500
 """So many new notifications are looked at for toasts at once, of all who are asked for."""
 
 
 def connect() -> None:
-    """Listen for the ends of jobs; called once when the app is ready."""
+    """Listen for the ends of jobs, and their waits for people; called once when the app is ready."""
     job_ended.connect(_on_end, dispatch_uid="status.notifications")
+    job_waits.connect(_on_wait, dispatch_uid="status.notifications")
 
 
 def notify(user: Any, title: str, *, url: str = "") -> Notification:
-    """Tell `user` something: a toast on the pages that are open, and an entry in the inbox.
+    """Tell `user` something: by toast and bell, e-mail and webhook as they have chosen, and in the inbox.
 
-    May be called from a task, from beat, from a view. The row is written now, pages hear of it on commit.
+    May be called from a task, from beat, from a view. The row is written now, the rest follows on commit.
 
     Args:
         user: who is told, or the primary key.
@@ -56,10 +64,40 @@ def notify(user: Any, title: str, *, url: str = "") -> Notification:
         raise ValueError(
             f"A notification's url is http, https or a path, with {LONGEST_URL} characters at most: {url!r}"
         )
-    owner_id = getattr(user, "pk", user)
-    row = Notification.objects.create(owner_id=owner_id, title=title, url=url)
-    _publish(owner_id)
-    return row
+    row = Notification(owner_id=getattr(user, "pk", user), title=title, url=url)
+    return _tell(row, _chosen(row.owner_id))
+
+
+def send_test(user: Any, way: str) -> bool:
+    """Send `user` a test by one channel, whatever they have chosen; the inbox has it as read.
+
+    Args:
+        user: who is told.
+        way: one of `Delivery.Channel`.
+
+    Returns:
+        Whether it goes out; not if something went out that way within the last seconds.
+    """
+    last = Delivery.objects.last_of(user, way)
+    if last is not None and last.created_at > timezone.now() - timedelta(seconds=TEST_SECONDS):
+        return False
+    row = Notification(owner=user, title=_("This is a test"), url=reverse("status:preferences"))
+    row.read_at = row.created_at
+    with transaction.atomic():
+        row.save()
+        deliveries.plan(row, [way])
+    return True
+
+
+def tell_of_failure(delivery: Delivery) -> None:
+    """Tell on the page that a delivery was given up, unless the one before it in this channel was as well."""
+    ended = [Delivery.State.SENT, Delivery.State.FAILED]
+    same = Delivery.objects.filter(user=delivery.user_id, channel=delivery.channel, state__in=ended)
+    before = same.exclude(pk=delivery.pk).order_by("-created_at").values_list("state", flat=True).first()
+    if before == Delivery.State.FAILED:
+        return
+    title = _("Could not be delivered (%s). See your preferences.") % delivery.get_channel_display()
+    _tell(Notification(owner_id=delivery.user_id, title=title, url=reverse("status:preferences")), {"page"})
 
 
 def mark_read(user: Any, rows: NotificationQuerySet) -> int:
@@ -116,13 +154,61 @@ def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]
     return {user: Inbox(count=numbers.get(user, 0), fresh=tuple(fresh[user])) for user in users}
 
 
-def _on_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:
+def _on_end(
+    job_id: UUID,
+    attempt: int,
+    state: str,
+    owner_id: Any,
+    parent_id: UUID | None,
+    title: str,
+    chosen: dict[str, list[str]] | None,
+    **kwargs: Any,
+) -> None:
     """Write that a job has ended, for its owner; a member of a workflow is told of with the whole."""
-    whole = Job.objects.filter(pk=job_id, parent=None, owner__isnull=False)
-    for owner_id, title in whole.values_list("owner_id", "title"):
-        row = Notification(owner_id=owner_id, kind=state, job_id=job_id, attempt=attempt, title=title)
-        Notification.objects.bulk_create([row], ignore_conflicts=True)
-        _publish(owner_id)
+    if owner_id is None or parent_id is not None:
+        return
+    row = Notification(owner_id=owner_id, kind=state, job_id=job_id, attempt=attempt, title=title)
+    _tell(row, channels(state, chosen))
+
+
+def _on_wait(
+    job_id: UUID,
+    waits_for: str,
+    owner_id: Any,
+    title: str,
+    chosen: dict[str, list[str]] | None,
+    **kwargs: Any,
+) -> None:
+    """Write what a job, or a member of a workflow, waits for somebody to do."""
+    if owner_id is None:
+        return
+    # Without an attempt: the same one may yet be told of as having ended.
+    kind, text = Notification.Kind.WAITING, f"{title}: {waits_for}"[:LONGEST_TITLE]
+    row = Notification(owner_id=owner_id, kind=kind, job_id=job_id, title=text)
+    _tell(row, channels(kind, chosen))
+
+
+def _chosen(owner_id: Any) -> set[str]:
+    """By which channels a user wants messages."""
+    held = Preferences.objects.filter(pk=owner_id).values_list("chosen", flat=True).first()
+    return channels(Notification.Kind.MESSAGE, held)
+
+
+def _tell(row: Notification, ways: set[str]) -> Notification:
+    """Write a notification and what goes out of it; who does not want it on the page finds it read in the inbox."""
+    if "page" not in ways:
+        row.read_at = row.created_at
+    with transaction.atomic(savepoint=False):
+        if row.attempt is not None:
+            insert([row], router.db_for_write(Notification), ignore_conflicts=True)
+        else:
+            row.save(force_insert=True)
+        if ways - {"page"}:
+            if row.pk is None:
+                row = Notification.objects.get(job=row.job_id, attempt=row.attempt)
+            deliveries.plan(row, ways)
+        _publish(row.owner_id)
+    return row
 
 
 def _publish(*owners: Any) -> None:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.utils.json import dumps, loads
 
-from status import channel, tracing
+from status import channel, languages, tracing
 from status.models import Job
 from status.states import Failure, State
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 ATTEMPT_HEADER = "status_attempt"
 MEMBER_HEADER = "status_member"
+JOB_HEADER = "status_job"
+"""That the run is to be a job, whatever `STATUS["TRACK"]` says; its value is the name of its startable, or empty."""
 SEND_TASK = "status.send"
 MOST_IN_LINE = 100
 BATCH = 500
@@ -69,13 +71,15 @@ def connect() -> None:
 
 
 def as_json(signature: Signature) -> Any:
-    """The signature as Celery would send it; what JSON cannot hold is refused before anything is written.
+    """The signature as Celery would send it, in the active language.
+
+    What JSON cannot hold is refused before anything is written.
 
     Raises:
         TypeError: an argument cannot be written as JSON.
     """
     try:
-        return json_of(dict(signature))
+        return languages.keep(json_of(dict(signature)))
     except TypeError as error:
         raise TypeError(
             _("An argument of %(task)s cannot be written as JSON (%(error)s).")

@@ -9,8 +9,16 @@ from uuid import UUID
 
 from status import channel
 
+RULED = "as:"
+"""Begins the scope of a list that a rule of the project's chooses; the primary key of its user follows."""
+
 _TAG = re.compile(r"[a-z][a-z0-9]*\Z")
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
+
+
+def scope_of_rule(user: str) -> str:
+    """The scope of the list that the project's own rule chooses for the user with that primary key."""
+    return f"{RULED}{user}"
 
 
 class Kind(StrEnum):
@@ -30,6 +38,10 @@ class Subject:
     kind: Kind
     key: str
 
+    def __hash__(self) -> int:
+        # Looked up for each event: a text knows its hash, an enumeration computes it in Python.
+        return hash(self.key)
+
     @classmethod
     def job(cls, job_id: UUID) -> "Subject":
         """The job of that id."""
@@ -42,7 +54,7 @@ class Subject:
 
     @classmethod
     def new_jobs(cls, scope: str, since: datetime, query: str = "") -> "Subject":
-        """The jobs of `scope` (an owner's primary key as text, or `all`) made after `since`.
+        """The jobs of `scope` (an owner's primary key as text, `all`, or a rule's) made after `since`.
 
         Args:
             scope: whose.
@@ -93,7 +105,8 @@ class Subject:
             return channel.job_group(self.job_id)
         if self.kind is Kind.TOPIC:
             return channel.topic_group(self.key)
-        return channel.list_group(self.scope)
+        # Whose a job is for a rule of the project's, only a query tells.
+        return channel.list_group("all" if self.scope.startswith(RULED) else self.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,9 @@ class Region:
     tag: str = "div"
     appends: bool = False
     """A log: what is new is appended, not swapped."""
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     def __post_init__(self) -> None:
         if not _TAG.match(self.tag):
@@ -122,6 +138,22 @@ def region_id(subject: Subject, template: str) -> str:
     return f"live-{hashlib.blake2s(text.encode(), digest_size=6).hexdigest()}"
 
 
+@dataclass(frozen=True, slots=True)
+class LiveForm:
+    """A form on a page that starts jobs over the page's socket."""
+
+    startable: str
+    """The name under which they are started."""
+    id: str
+    """Of its element, and what the ids of the places in it begin with."""
+
+    def __post_init__(self) -> None:
+        if not _ID.match(self.id):
+            raise ValueError(
+                f"id must begin with a letter and hold only letters, digits, - and _: {self.id!r}"
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """All regions of one page, for one user in one language."""
@@ -133,11 +165,22 @@ class View:
     regions: tuple[Region, ...]
     bell: bool = False
     """Whether it shows the user's unread notifications, and toasts of new ones."""
+    forms: tuple[LiveForm, ...] = ()
 
     @property
     def subjects(self) -> frozenset[Subject]:
         """What the page shows, each once."""
         return frozenset(region.subject for region in self.regions)
+
+    @property
+    def stays(self) -> bool:
+        """Whether there is something to wait for also when all its jobs have ended."""
+        return self.bell or bool(self.forms)
+
+    @property
+    def jobs(self) -> frozenset[UUID]:
+        """The jobs that it shows live itself, and so makes no toasts of."""
+        return frozenset(subject.job_id for subject in self.subjects if subject.kind is Kind.JOB)
 
     @property
     def look(self) -> tuple[str, str, tuple[Region, ...]]:

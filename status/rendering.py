@@ -4,7 +4,6 @@ First paint, live update, poll and reconnect all come through here, without a re
 depends on its subject and language alone, so one rendering serves everybody who sees it.
 """
 
-import re
 import zoneinfo
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,28 +12,32 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
+from django.template import Template
 from django.template.loader import get_template
 from django.urls import reverse
 from django.utils import timezone, translation
-from django.utils.html import format_html
 from django.utils.safestring import mark_safe
 
-from status import conf
+from status import computed, conf
+from status.cells import PLACES, Painted, Places, changed_cells, format_attributes
 from status.events import Line, TopicEvent
 from status.filters import Filters
 from status.listing import Listing
+from status.memo import LOOK, keeps_look, look
 from status.models import Job, Notification, Topic
 from status.models.tree import members_of
-from status.notifications import count_unread
-from status.regions import Kind, Region, Subject, View
+from status.notifications import read_inboxes
+from status.regions import Kind, LiveForm, Region, Subject, View
+from status.told import Told
 
 BEAT_ID = "live-beat"
 BELL_ID = "live-bell"
 TOAST_SLOTS = 3
 MOST_COUNTED = 100
 MOST_IN_BELL = 99
-
-_CELL = re.compile(r"<!--cell ([\w-]+)-->(.*?)<!--/cell-->", re.DOTALL)
+CARD = "status/partials/card.html"
+FRESH_SECONDS = 60.0
+"""What is unread and older makes no toast any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +93,15 @@ def hold_still(request: Any) -> None:
 
 
 def load_topics(names: Iterable[str]) -> list[TopicEvent]:
-    """The retained values of topics, in one query."""
-    return [
+    """The values of topics: those that are retained in one query, and those that are computed."""
+    names = list(names)
+    retained = [name for name in names if not computed.is_computed(name)]
+    rows = Topic.objects.filter(pk__in=retained) if retained else ()
+    events = [
         TopicEvent(topic=row.name, version=row.version, payload=row.payload, at=row.updated_at)
-        for row in Topic.objects.filter(pk__in=list(names))
+        for row in rows
     ]
+    return events + computed.read(names)
 
 
 def _listing(scope: str, query: str) -> Listing:
@@ -119,11 +126,16 @@ def _load_counts(subjects: list[Subject]) -> dict[Subject, Shown]:
     return found
 
 
-def render(region: Region, shown: Shown) -> str:
-    """What stands inside a region's element, in the active language."""
+def render(region: Region, shown: Shown, active: tuple[str | None, str] | None = None) -> str:
+    """What stands inside a region's element, in the active language and time zone, which a caller may know."""
     if region.appends:
         return render_lines(region, shown.job.tail if shown.job else [])
-    return get_template(region.template).render(shown.context())
+    found = get_template(region.template)
+    context = {**shown.context(), PLACES: Places(region.id)}
+    code = getattr(found, "template", None)
+    if isinstance(code, Template) and keeps_look(code):
+        context[LOOK] = active or look()
+    return found.render(context)
 
 
 def render_lines(region: Region, lines: list[Line]) -> str:
@@ -140,27 +152,18 @@ def swap(region: Region, inner: str) -> str:
     return mark_safe(f'<{region.tag} id="{region.id}" hx-swap-oob="innerHTML">{inner}</{region.tag}>')  # noqa: S308
 
 
-def changes(region: Region, before: str | None, html: str) -> dict[str, str]:
-    """The fragments that turn a region which holds `before` into `html`, by keys of `Frame.parts`.
+def changes(region: Region, before: Painted | None, after: Painted) -> dict[str, str]:
+    """The fragments that turn a region which holds `before` into `after`, by keys of `Frame.parts`.
 
     Where only cells differ, see `{% cell %}`, only those are swapped: links and focus beside them stay.
     """
-    if before is not None:
-        frame_before, cells_before = _cells(before)
-        frame, cells = _cells(html)
-        if frame == frame_before and cells.keys() == cells_before.keys():
-            changed = [key for key, inner in cells.items() if inner != cells_before[key]]
-            return {
-                f"{region.id}/{key}": f'<span id="{key}" hx-swap-oob="innerHTML">{cells[key]}</span>'
-                for key in changed
-            }
-    return {region.id: swap(region, html)}
-
-
-def _cells(html: str) -> tuple[str, dict[str, str]]:
-    """What stands around the cells of a region, and what stands in them."""
-    cells = dict(_CELL.findall(html))
-    return _CELL.sub("", html) if cells else html, cells
+    cells = None if before is None else changed_cells(before, after)
+    if cells is None:
+        return {region.id: swap(region, after.html)}
+    return {
+        f"{region.id}/{key}": f'<span id="{key}" hx-swap-oob="innerHTML">{inner}</span>'
+        for key, inner in cells.items()
+    }
 
 
 def append(region: Region, inner: str) -> str:
@@ -168,18 +171,20 @@ def append(region: Region, inner: str) -> str:
     return mark_safe(f'<{region.tag} hx-swap-oob="beforeend:#{region.id}">{inner}</{region.tag}>')  # noqa: S308
 
 
-def beat(*, polling: bool = False) -> str:
+def beat(told: Told | None = None, *, polling: bool = False) -> str:
     """The heartbeat element.
 
     It shows "connection lost", and fetches the page's frame, when no newer one has replaced it in time.
 
     Args:
+        told: what the page has been told of notifications; default: all that there is now.
         polling: the socket is known to be dead; come again after `POLL_SECONDS`.
     """
     settings = conf.current()
     wait = settings.poll_seconds if polling else settings.beat_late_seconds
+    url = f"{reverse('status:frame')}?{(told or Told.now()).query}"
     template = get_template("status/partials/beat.html")
-    return template.render({"wait_seconds": f"{wait:g}", "polling": polling, "url": reverse("status:frame")})
+    return template.render({"wait_seconds": f"{wait:g}", "polling": polling, "url": url})
 
 
 def last_beat(reason: str) -> str:
@@ -194,13 +199,51 @@ def look_of(view: View) -> Iterator[None]:
         yield
 
 
-def whole_frame(view: View, found: dict[Subject, Shown]) -> str:
-    """Every region of a page, for one who comes over HTTP."""
+@dataclass(frozen=True, slots=True)
+class PaintedPage:
+    """The regions of a page at one moment, the same for all who may see them."""
+
+    found: dict[Subject, Shown]
+    html: str
+
+
+def paint(view: View) -> PaintedPage:
+    """Read what a page shows, and render every region of it."""
+    found = load(view.subjects)
     with look_of(view):
-        fragments = [swap(region, render(region, found[region.subject])) for region in view.regions]
-        if view.bell:
-            fragments.append(swap_bell(count_unread(view.user)))
-        return "".join([*fragments, beat(polling=True)])
+        return PaintedPage(
+            found, "".join(swap(region, render(region, found[region.subject])) for region in view.regions)
+        )
+
+
+def whole_frame(view: View, painted: PaintedPage, told: Told) -> tuple[str, Told]:
+    """Everything on a page that moves, for one who comes over HTTP.
+
+    Args:
+        view: the page.
+        painted: its regions.
+        told: what it has been told of notifications.
+
+    Returns:
+        The fragments, and what the page has been told with them.
+    """
+    with look_of(view):
+        notes, told = _notes(view, told) if view.bell else ("", told)
+        # The socket is dead: from here on the forms post as they would without JavaScript.
+        senders = swap_senders(()) if view.forms else ""
+        return f"{painted.html}{notes}{senders}{beat(told, polling=True)}", told
+
+
+def _notes(view: View, told: Told) -> tuple[str, Told]:
+    """The bell, and toasts of what is news to a page that polls."""
+    inbox = read_inboxes([view.user], FRESH_SECONDS)[view.user]
+    news = [row for row in inbox.fresh if row.created_at > told.until and row.job_id not in view.jobs]
+    fragments, turn = [swap_bell(inbox.count)], told.turn
+    # Of many at once the newest; the bell counts them all.
+    for row in news[-TOAST_SLOTS:]:
+        fragments.append(swap_toast(turn, render_toast(row)))
+        turn = (turn + 1) % TOAST_SLOTS
+    return "".join(fragments), Told(max([told.until, *(row.created_at for row in news)]), turn)
 
 
 def render_bell(count: int) -> str:
@@ -213,6 +256,17 @@ def swap_bell(count: int) -> str:
     return mark_safe(f'<span id="{BELL_ID}" hx-swap-oob="innerHTML">{render_bell(count)}</span>')  # noqa: S308
 
 
+def swap_senders(forms: Iterable[LiveForm]) -> str:
+    """A fragment after which these forms go over the page's socket when they are submitted, and no others."""
+    return get_template("status/partials/senders.html").render({"forms": forms})
+
+
+def card(job: Job, region: Region, inner: str, attributes: dict[str, Any] | None = None) -> str:
+    """The default card: a panel with the job's title as a link, and the region with `inner` in it."""
+    painted = element(region, inner, {"class": "contents", **(attributes or {})})
+    return get_template("status/card.html").render({"job": job, "region": painted})
+
+
 def render_toast(notification: Notification) -> str:
     """What stands inside a place for toasts."""
     return get_template("status/partials/toast.html").render({"notification": notification})
@@ -223,25 +277,10 @@ def swap_toast(slot: int, inner: str) -> str:
 
     The places are few and fixed, so that a page which stays open for days holds no more of them.
     """
-    return mark_safe(f'<li id="toast-{slot}" hx-swap-oob="innerHTML">{inner}</li>')  # noqa: S308
-
-
-def cell(key: str, inner: str, tag: str, attributes: dict[str, Any]) -> str:
-    """A part of a region that is swapped by itself, marked so that `changes` finds it."""
-    extra = format_attributes(attributes)
-    return mark_safe(f'<{tag} id="{key}"{extra}><!--cell {key}-->{inner}<!--/cell--></{tag}>')  # noqa: S308
+    return mark_safe(f'<div id="toast-{slot}" hx-swap-oob="innerHTML">{inner}</div>')  # noqa: S308
 
 
 def element(region: Region, inner: str, attributes: dict[str, Any]) -> str:
     """The region's element for the first paint."""
     extra = format_attributes(attributes)
     return mark_safe(f'<{region.tag} id="{region.id}"{extra}>{inner}</{region.tag}>')  # noqa: S308
-
-
-def format_attributes(attributes: dict[str, Any]) -> str:
-    """Attributes as HTML; `_` in a name becomes `-`, so that `data_job` can be written in a template tag."""
-    return "".join(
-        format_html(' {}="{}"', name.replace("_", "-"), value)
-        for name, value in attributes.items()
-        if value not in (None, False)
-    )

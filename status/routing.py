@@ -8,11 +8,12 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path
 
 from status.consumers import SERVER_SEND, PageConsumer
+from status.page_socket import PAGE_PATH
 from status.programs.callers import has_token, header_of
 from status.programs.consumer import JobsConsumer
 
-PAGE_PATH = "ws/status/"
 JOBS_PATH = "ws/jobs/"
+PASSED = "status.passed"
 
 websocket_urlpatterns = [path(PAGE_PATH, PageConsumer.as_asgi()), path(JOBS_PATH, JobsConsumer.as_asgi())]
 
@@ -25,13 +26,30 @@ def websocket_application() -> Any:
     Example:
         >>> application = ProtocolTypeRouter({"http": http, "websocket": websocket_application()})
     """
-    guarded = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+    jobs = [path(JOBS_PATH, JobsConsumer.as_asgi())]
+    by_session = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(jobs)))
+    by_token = URLRouter(jobs)
+    gate = AllowedHostsOriginValidator(_pass)
 
-    by_token = URLRouter([path(JOBS_PATH, JobsConsumer.as_asgi())])
-
-    async def application(scope: dict[str, Any], receive: Any, send: Any) -> Any:
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["path"] == f"{scope.get('root_path', '')}/{PAGE_PATH}":
+            # Not around the page, whose socket would keep all that its handshake needed for as long as it is open.
+            if await _passes(gate, scope, receive, send):
+                await PageConsumer()(scope, receive, send)
+            return
         shows_token = scope["path"].endswith(JOBS_PATH) and has_token(header_of(scope))
-        chosen = by_token if shows_token else guarded
-        return await chosen({**scope, SERVER_SEND: send}, receive, send)
+        chosen = by_token if shows_token else by_session
+        await chosen({**scope, SERVER_SEND: send}, receive, send)
 
     return application
+
+
+async def _passes(gate: Any, scope: dict[str, Any], receive: Any, send: Any) -> bool:
+    """Whether `gate` lets it in; if not, it has answered."""
+    marked = {**scope, PASSED: False}
+    await gate(marked, receive, send)
+    return bool(marked[PASSED])
+
+
+async def _pass(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    scope[PASSED] = True

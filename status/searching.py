@@ -3,6 +3,9 @@
 The index finds the rows of a word in the order in which they came. Who owns a job, its task, schedule and kind are
 words too, which nobody types, so that a search among one person's jobs looks at theirs alone. State, worker and queue
 change; they are looked up for each job that is found, the newest first, and for so many at most.
+
+Jobs start and end without a word about it: those whose words are not written are marked so in their own row, and
+the next search, or the sweep, catches up.
 """
 
 from collections.abc import Sequence
@@ -10,33 +13,46 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-from django.db.models.signals import post_save
+from django.db import connection, transaction
 
 from status.models import Job, SearchText
-from status.models.queries import job_ended
-from status.models.search import words_of
-from status.states import State
+
+BATCH = 500
+MOST_BATCHES = 10
+
+_UNREAD = ("traceback", "result", "output", "steps", "given", "poll_signature", "on_cancel")
 
 
-def connect() -> None:
-    """Keep the words of jobs as jobs come and end; called once when the app is ready."""
-    post_save.connect(_note, sender=Job, dispatch_uid="status.searching.note")
-    job_ended.connect(_note_end, sender=Job, dispatch_uid="status.searching.note_end")
+def catch_up(batches: int = MOST_BATCHES) -> None:
+    """Write the words of those jobs that came, or whose error changed, since they were written; the oldest first.
+
+    Any number may do so at once.
+
+    Args:
+        batches: of 500 jobs, so many at most.
+    """
+    for _batch in range(batches):
+        unindexed = Job.objects.filter(is_indexed=False, parent=None).order_by("created_at", "pk")
+        jobs = list(unindexed.defer(*_UNREAD)[:BATCH])
+        if jobs:
+            _write(jobs)
+        if len(jobs) < BATCH:
+            return
 
 
-def _note(instance: Job, created: bool, raw: bool = False, **kwargs: Any) -> None:
-    if created and not raw and instance.parent_id is None:
-        SearchText.of(instance).save(force_insert=True)
-
-
-def _note_end(job_id: UUID, attempt: int, state: str, **kwargs: Any) -> None:
-    """An error is found too, and one that only an attempt before had no more."""
-    if state != State.FAILED and attempt == 1:
-        return
-    job = Job.objects.filter(pk=job_id, parent=None).defer("traceback", "result").first()
-    if job is not None:
-        SearchText.objects.filter(job=job).update(words=words_of(job))
+def _write(jobs: list[Job]) -> None:
+    texts = {job.pk: SearchText.of(job) for job in jobs}
+    with transaction.atomic():
+        unmoved = Job.objects.filter(pk__in=list(texts), is_indexed=False).order_by("pk")
+        unmoved = unmoved.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
+        # One that went on meanwhile may have another error by now, and is left to the next batch.
+        same = set(unmoved.values_list("pk", "attempt", "seq"))
+        rows = [texts[job.pk] for job in jobs if (job.pk, job.attempt, job.seq) in same]
+        unique = ["job"] if connection.features.supports_update_conflicts_with_target else None
+        SearchText.objects.bulk_create(
+            rows, update_conflicts=True, unique_fields=unique, update_fields=["words"]
+        )
+        Job.objects.filter(pk__in=[row.job_id for row in rows]).update(is_indexed=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

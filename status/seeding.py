@@ -223,6 +223,7 @@ class History:
             signature={"task": kind.task, "args": [], "kwargs": values if not kind.schedule else {}},
             created_at=at,
             sent_at=at,
+            is_indexed=True,
         )
 
     def _owner(self) -> Any:

@@ -11,9 +11,13 @@ from django.db import models, transaction
 from django.http import QueryDict
 from django.utils.translation import ngettext
 
-from status import files, jobs
+from status import audit, files, jobs
+from status.audit import Actor, Verb
 from status.models import Attachment, Job
 from status.registry import Startable
+
+KEY_FIELD = "start_key"
+"""The hidden field of a form with the key of the job that it starts."""
 
 KEY_COLUMN_LENGTH = 200
 """As the column of the job."""
@@ -31,7 +35,26 @@ def key_of(source: str, user: Any, key: str) -> str:
     return f"{source}:{user.pk}:{key}"[:KEY_COLUMN_LENGTH] if key else ""
 
 
-def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> Job:
+def started_with(source: str, user: Any, key: str) -> Job | None:
+    """The job that `user` has started with this key, also when it has ended; None if there is none.
+
+    Args:
+        source: as for `key_of`.
+        user: the job's owner.
+        key: not empty.
+    """
+    return Job.objects.filter(key=key_of(source, user, key)).order_by("-created_at").first()
+
+
+def start_from_form(
+    entry: Startable,
+    form: forms.Form,
+    user: Any,
+    key: str,
+    *,
+    actor: Actor | None = None,
+    again: Job | None = None,
+) -> Job:
     """Start `entry` with the data of a valid form; its files become input attachments.
 
     Args:
@@ -39,6 +62,8 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
         form: a valid one.
         user: becomes the job's owner.
         key: names what is started among all that lives, so that a double click starts one job; empty for none.
+        actor: who starts it, for the audit trail. None: a program does.
+        again: the job of which this is a repetition.
 
     Raises:
         ValidationError: the startable's function refused what the form let pass; nothing is left behind.
@@ -54,7 +79,7 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
     with _deleted_on_error(attachments):
         for name, upload in ((name, upload) for name, found in uploads.items() for upload in found):
             attachments.append(_attachment(job_id, name, upload))
-    arguments = {name: _argument(value) for name, value in form.cleaned_data.items()}
+    arguments = {name: argument_of(value) for name, value in form.cleaned_data.items()}
     for name in uploads:
         ids = [str(attachment.pk) for attachment in attachments if attachment.field == name]
         arguments[name] = ids if isinstance(form.cleaned_data[name], list) else ids[0]
@@ -71,11 +96,20 @@ def start_from_form(entry: Startable, form: forms.Form, user: Any, key: str) -> 
             params={name: data.getlist(name) for name in form.fields if name in data},
             job_id=job_id,
         )
-        if job.pk != job_id:
+        if job.pk == job_id:
+            _note(actor, job, again)
+        else:
             Attachment.objects.filter(job_id=job_id).delete()
     if job.pk != job_id:
         files.delete(attachments)
     return job
+
+
+def _note(actor: Actor | None, job: Job, again: Job | None) -> None:
+    if again is None:
+        audit.record(actor, Verb.START, job)
+    else:
+        audit.record(actor, Verb.START_AGAIN, job, of=str(again.pk))
 
 
 def _uploads(value: Any) -> "list[UploadedFile[Any]]":
@@ -117,7 +151,8 @@ def _attachment(job_id: UUID, field: str, upload: "UploadedFile[Any]") -> Attach
     return attachment
 
 
-def _argument(value: Any) -> Any:
+def argument_of(value: Any) -> Any:
+    """A field's cleaned value as the task gets it: of a row its primary key."""
     if isinstance(value, models.Model):
         return value.pk
     if isinstance(value, models.QuerySet):

@@ -12,6 +12,8 @@ from typing import Any
 from celery import current_app
 from django.utils.translation import gettext as _
 
+from status import audit
+from status.audit import Actor, Verb
 from status.jobs import cancel
 from status.models import Job
 from status.states import State
@@ -27,7 +29,7 @@ class NotStopped(Exception):
     """The job could not be stopped at once; the text tells people why."""
 
 
-def stop(job: Job, *, by: str = "") -> Job:
+def stop(job: Job, *, by: str = "", actor: Actor | None = None) -> Job:
     """Cancel a job, and if it runs end its process.
 
     What the task had under way is left as it is: nothing in it is executed any more, no `finally` either. The
@@ -39,7 +41,8 @@ def stop(job: Job, *, by: str = "") -> Job:
 
     Args:
         job: any job; only its id is used.
-        by: who does it, for the job's log.
+        by: who does it, for the job's log; default: the actor's name.
+        actor: who does it, for the audit trail. None: a program does.
 
     Returns:
         The job as it is now: mostly still running, and cancelling.
@@ -49,12 +52,12 @@ def stop(job: Job, *, by: str = "") -> Job:
             and did not do it, nothing has changed; else the job is cancelling.
 
     Example:
-        >>> stop(job, by=request.user.get_username()).is_cancelling
+        >>> stop(job, actor=on_page(request.user)).is_cancelling
         True
     """
     held = Job.objects.get(pk=job.pk)
     if held.state != State.RUNNING:
-        held = cancel(held)
+        held = cancel(held, actor=actor)
     if held.state != State.RUNNING:
         return held
     if not held.stoppable:
@@ -65,10 +68,14 @@ def stop(job: Job, *, by: str = "") -> Job:
         except Exception as error:
             logger.warning("Job %s is not stopped, the broker cannot be reached: %r", held.pk, error)
             raise NotStopped(_("The workers cannot be reached at the moment. Try again later.")) from error
-        held = cancel(held)
+        if held.is_cancelling:
+            # Nothing of the row changes by it any more; what is done is the worker's.
+            audit.record(actor, Verb.STOP, held)
+        else:
+            held = cancel(held, actor=actor, verb=Verb.STOP)
         if held.state != State.RUNNING:
             return held
-        answer = _ask(held, by, connection)
+        answer = _ask(held, by or (actor.label if actor else ""), connection)
     asked = held.attempt
     held.refresh_from_db()
     if answer == "ok" or held.state != State.RUNNING:

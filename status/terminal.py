@@ -16,7 +16,7 @@ from status.following import Moment
 from status.models import Job
 from status.models.tree import Branch, members_of
 from status.states import State
-from status.templatetags.status import counted, duration, phase, speed
+from status.wording import counted, duration, phase, speed
 
 MARKS = {
     State.QUEUED: ("·", "dim"),

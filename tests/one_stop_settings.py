@@ -3,3 +3,4 @@
 from config.settings import *  # noqa: F403
 
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 0.0
+CELERY_DB_REUSE_MAX = None

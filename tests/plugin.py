@@ -1,4 +1,4 @@
-"""Starts a Valkey server for the tests, and gives them a run folder of their own.
+"""Gives each process of the tests a Valkey server and a run folder of its own.
 
 Loaded with `-p tests.plugin`, as settings read the environment before any conftest is imported.
 """
@@ -21,6 +21,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     early_config.add_cleanup(surroundings.close)
     run_dir = Path(surroundings.enter_context(tempfile.TemporaryDirectory(prefix="status-tests-")))
     os.environ["RUN_DIR"] = str(run_dir)
-    if not os.environ.get("REDIS_URL"):
+    # A process of pytest-xdist inherits the URL of the one that hands out the tests, and channels have no database of
+    # their own within a server: they would hear of each other's jobs.
+    if not os.environ.get("REDIS_URL") or "PYTEST_XDIST_WORKER" in os.environ:
         os.environ["REDIS_URL"] = surroundings.enter_context(Valkey(run_dir / "valkey")).url
     return (yield)

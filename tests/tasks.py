@@ -9,6 +9,7 @@ from celery import chain, shared_task
 from celery.exceptions import Ignore, Reject
 from celery.utils.log import get_task_logger
 from django.db import transaction
+from django.utils import translation
 
 from demo.renders import Passing, ask, stop_render
 from status.notifications import notify
@@ -25,6 +26,16 @@ def wait_for_file(path, seconds=60.0):
         if time.monotonic() > deadline:
             raise TimeoutError(path)
         time.sleep(0.01)
+
+
+@shared_task(bind=True)
+def language(self, passes_on=False):
+    """The language that is active; a job of its own is sent by `passes_on`, and another attempt follows the first."""
+    if passes_on:
+        language.delay()
+        if not self.request.retries:
+            raise self.retry(countdown=0)
+    return translation.get_language()
 
 
 @shared_task
@@ -49,6 +60,16 @@ def tell(user_id, title, url):
 @shared_task
 def touch(path):
     Path(path).touch()
+
+
+@shared_task
+def talk(count, gate):
+    """Logs so many lines, waits for a file, and logs as many again."""
+    for number in range(count):
+        log("line %d", number)
+    wait_for_file(gate)
+    for number in range(count, 2 * count):
+        log("line %d", number)
 
 
 @shared_task
@@ -215,6 +236,14 @@ def count_polls(self, path, times, poll=1, after=0.1):
     append.run(path)
     if poll < times:
         raise poll_again(self, after=after, kwargs={"poll": poll + 1})
+
+
+@shared_task(bind=True)
+def wait_for_approval(self, path):
+    """Polls until the test lays the file there."""
+    if not Path(path).exists():
+        raise poll_again(self, after=0.1, waits_for="approve the draft")
+    return "approved"
 
 
 @shared_task

@@ -7,7 +7,7 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from status import bulk
-from status.models import Attachment, Job, LogLine
+from status.models import Attachment, AuditEntry, Job, LogLine
 from status.states import State
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,7 +98,7 @@ def test_rights_taken_away_meanwhile_are_taken(alice, bob, said, monkeypatch):
     monkeypatch.setattr(bulk, "BATCH", 1)
     jobs = [make(alice, State.FAILED) for _ in range(3)]
 
-    def leave(self, job):
+    def leave(self, user, job):
         alice.is_active = False
         alice.save()
         return ""
@@ -133,6 +133,20 @@ def test_many_left_out_are_counted_and_not_all_named(alice, said, monkeypatch):
     run("retry", alice, [make(alice) for _ in range(5)])
     assert sum(line.startswith("Left out: ") for line in said) == 2
     assert "Left out 5 jobs: it has neither failed nor was cancelled." in said
+
+
+@pytest.mark.parametrize(
+    ("action", "state"), [("cancel", "queued"), ("retry", "failed"), ("delete", "failed")]
+)
+def test_the_audit_trail_says_what_was_done_with_each(alice, said, action, state):
+    job, left = (
+        make(alice, state, "Mine"),
+        make(alice, State.SUCCEEDED if action != "delete" else State.RUNNING),
+    )
+    run(action, alice, [job, left])
+    entry = AuditEntry.objects.get()
+    assert (entry.verb, entry.source, entry.name) == (action, "page", "alice")
+    assert (entry.subject, entry.title) == (str(job.pk), "Mine")
 
 
 # -- the pages ---------------------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ from uuid import uuid4
 import pytest
 from django.template import Context, Template, TemplateSyntaxError
 
+from status import rendering
+from status.cells import Painted
 from status.hub.slots import Frame
 from status.models import Job
 from status.models.tree import load
 from status.regions import Region, Subject
-from status.rendering import Shown, changes, render, swap
+from status.rendering import Shown, render, swap
 from status.states import State
 
 REGION = Region(Subject.topic("t"), "status/partials/members.html", "members")
@@ -18,6 +20,10 @@ REGION = Region(Subject.topic("t"), "status/partials/members.html", "members")
 
 def show(code, **context):
     return Template("{% load status %}" + code).render(Context(context))
+
+
+def changes(region, before, after):
+    return rendering.changes(region, None if before is None else Painted(before), Painted(after))
 
 
 def painted(first, second="b", link="Photo", extra=""):

@@ -1,5 +1,6 @@
 import os
 import threading
+import time
 from dataclasses import replace
 from uuid import uuid4
 
@@ -7,7 +8,7 @@ import pytest
 from channels.layers import get_channel_layer
 
 from status import channel
-from status.events import JobEvent, ListEvent, TopicEvent, from_wire
+from status.events import InboxEvent, JobEvent, ListEvent, TopicEvent, from_wire
 from status.states import State
 from tests.processes import wait_until
 
@@ -108,3 +109,35 @@ def test_every_topic_has_a_valid_group(name):
 
 def test_groups_of_different_things_differ():
     assert len({channel.topic_group("all"), channel.list_group("all"), channel.user_group("all")}) == 3
+
+
+def test_a_flood_that_says_only_read_again_is_sent_at_its_pace_and_its_last_one_arrives(sender, settings):
+    settings.STATUS = {"PUBLISH_SECONDS": 0.2}
+    inbox, other = InboxEvent(user="1"), InboxEvent(user="2")
+    began = time.monotonic()
+    for _ in range(300):
+        channel.publish(inbox, event())
+    channel.publish(other)
+    assert channel.flush(10)
+    took = time.monotonic() - began
+    assert 2 <= sender.sent.count(inbox) <= 2 + took / 0.2
+    assert sender.sent.count(other) == 1
+    assert sum(isinstance(e, JobEvent) for e in sender.sent) == 300
+    assert sender.sent[0] == inbox
+
+
+def test_after_a_pause_each_is_sent_at_once(sender, settings):
+    settings.STATUS = {"PUBLISH_SECONDS": 0.0}
+    for _ in range(5):
+        channel.publish(ListEvent(scope="all"))
+        assert channel.flush(5)
+    assert len(sender.sent) == 5
+
+
+def test_what_could_not_be_sent_and_says_only_read_again_comes_in_its_turn(sender, caplog):
+    sender.broken = True
+    channel.publish(ListEvent(scope="all"))
+    wait_until(lambda: "Event not sent" in caplog.text)
+    sender.broken = False
+    assert channel.flush(10)
+    assert sender.sent == [ListEvent(scope="all")]

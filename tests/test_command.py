@@ -5,11 +5,13 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from celery import chain, group
 
@@ -17,6 +19,7 @@ from config.valkey import Valkey
 from status import jobs
 from status.canvas import member
 from status.models import Job
+from status.programs.wire import describe
 from status.states import State
 from tests import tasks
 from tests.conftest import ended, reached
@@ -54,6 +57,8 @@ class Terminal:
     def __init__(self, *words: object, **more: str) -> None:
         self.child, self.fd = pty.fork()
         if self.child == 0:
+            # A shell has the jobs of its background ignore Ctrl-C, and the tests may be one.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(PROJECT)
             os.execve(sys.executable, arguments(*words), surroundings(**more))
         self.raw = ""
@@ -348,7 +353,8 @@ def test_lists_jobs_by_state_task_and_owner_as_lines_and_as_json(alice, bob):
     assert columns[0] == str(mine.pk)
     assert columns[-1] == "Mine and�[31m red"
     found = [json.loads(line) for line in run("list", "--json", "--limit", "5").out.splitlines()]
-    assert [job["owner"] for job in found] == ["bob", "alice"]
+    assert [job["owner"] for job in found] == [str(bob.pk), str(alice.pk)]
+    assert found[1] == json.loads(msgspec.json.encode(describe(Job.objects.get(pk=mine.pk))))
     assert found[1]["id"] == str(mine.pk)
     assert [job["state"] for job in found] == ["failed", "queued"]
     assert run("list", "--state", "waiting").out == ""

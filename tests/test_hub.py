@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -18,7 +19,7 @@ from status import access, channel
 from status.broadcast import broadcast
 from status.call_off import add_postscript
 from status.events import JobEvent, Line, ListEvent, LogoutEvent, Step
-from status.hub import Connection, core, subscription
+from status.hub import Connection, core, people, subscription
 from status.hub.core import Hub
 from status.hub.painting import paint
 from status.hub.slots import Frame, packed
@@ -98,8 +99,8 @@ async def hub():
     await channel.get_layer().flush()
 
 
-def view_of(user, *regions, language="en"):
-    return View(user=access.user_key(user), language=language, timezone="UTC", regions=regions)
+def view_of(user, *regions, language="en", bell=False):
+    return View(user=access.user_key(user), language=language, timezone="UTC", regions=regions, bell=bell)
 
 
 async def open_socket(hub, user, *regions, slow=False, **look):
@@ -176,8 +177,41 @@ async def test_a_flood_is_conflated_and_ends_at_the_newest(hub, alice, job):
         hub._accept_job(at(job, seq, seq - 1))
         if seq % 100 == 0:
             await asyncio.sleep(0)
-    await until(lambda: "1,000" in (socket.last("progress") or ""))
+    await until(lambda: "1,000 / 1,000" in socket.text)
     assert len(socket.frames) <= 6
+
+
+async def test_the_heartbeat_goes_with_a_frame_that_is_due_anyway(hub, alice, job, settings):
+    settings.STATUS = {"BEAT_SECONDS": 0.1}
+    socket = await open_socket(hub, alice, progress(job))
+    began = time.monotonic()
+    hub._accept_job(at(job, 2, 1))
+    for seq in range(3, 63):
+        hub._accept_job(at(job, seq, seq))
+        await asyncio.sleep(0.02)
+    later = socket.frames[2:]
+    assert len(later) <= 10 * (time.monotonic() - began) + 2
+    beats = [frame for frame in later if 'id="live-beat"' in frame]
+    assert len(beats) >= 3
+    assert all("progress" in frame for frame in beats)
+
+
+async def test_a_heartbeat_with_nothing_to_go_with_goes_alone(hub, alice, job, settings):
+    settings.STATUS = {"BEAT_SECONDS": 0.05, "FRAME_SECONDS": 30}
+    socket = await open_socket(hub, alice, progress(job))
+    await until(lambda: len(socket.frames) >= 3)
+    assert all(re.match('<div id="live-beat"', frame) for frame in socket.frames[1:])
+
+
+async def test_a_partial_that_breaks_takes_no_heartbeat_along(hub, alice, job, settings, monkeypatch):
+    settings.STATUS = {"BEAT_SECONDS": 0.05}
+    socket = await open_socket(hub, alice, progress(job))
+    live = next(iter(hub._lives.values()))
+    monkeypatch.setattr(core, "paint_at_once", lambda *args: 1 / 0)
+    live.beat = "<p>alive</p>"
+    hub._accept_job(at(job, 2, 1))
+    await until(lambda: "<p>alive</p>" in socket.text)
+    assert "Import" not in socket.text
 
 
 async def test_an_older_event_is_ignored(hub, alice, job):
@@ -214,7 +248,7 @@ async def test_many_who_watch_share_one_rendering(hub, alice, operator, job, mon
     rendered = []
     real = painting.render
     monkeypatch.setattr(
-        painting, "render", lambda region, shown: rendered.append(region.id) or real(region, shown)
+        painting, "render", lambda region, *what: rendered.append(region.id) or real(region, *what)
     )
     sockets = [await open_socket(hub, user, progress(job)) for user in (alice, operator) for _ in range(5)]
     assert len(hub._lives) == 1
@@ -237,11 +271,76 @@ async def test_a_stalled_reader_holds_nobody_and_gets_the_newest(hub, alice, job
     for seq in range(2, 60):
         hub._accept_job(at(job, seq, seq))
         await asyncio.sleep(0.005)
-    await until(lambda: "59" in (quick.last("progress") or ""))
+    await until(lambda: "59 / 1,000" in quick.text)
     assert stalled.frames == []
     stalled.gate.set()
-    await until(lambda: "59" in (stalled.last("progress") or ""))
+    await until(lambda: "59 / 1,000" in stalled.text)
     assert len(stalled.frames) <= 2
+
+
+async def test_a_stalled_reader_gets_every_cell_that_has_changed_meanwhile(hub, alice, job):
+    """First one cell changes, then another; the frame that waits has both."""
+    card = Region(Subject.job(job.pk), "status/partials/card.html", "card")
+    first = at(job, 2, 100)
+    hub_job = await open_socket(hub, alice, card)
+    hub._accept_job(first)
+    await until(lambda: "100 / 1,000" in hub_job.text)
+    stalled = await open_socket(hub, alice, card)
+    stalled.gate.clear()
+    # What is being sent now is held; the two after it wait together.
+    for changed, shown in [
+        (replace(first, seq=3, rate=7.0), "7.0/s"),
+        (at(job, 4, 300), "300 / 1,000"),
+        (replace(at(job, 5, 300), rate=9.0), "9.0/s"),
+        (replace(at(job, 6, 300), rate=9.0, time_left_seconds=60.0), "1 min"),
+    ]:
+        hub._accept_job(changed)
+        await until(lambda shown=shown: shown in hub_job.text)
+    stalled.gate.set()
+    await until(lambda: "1 min" in stalled.text)
+    for name in ("percent", "bar", "counted", "speed", "clock"):
+        assert stalled.last(f"card-{name}") == hub_job.last(f"card-{name}")
+    assert "30%" in stalled.last("card-percent")
+
+
+async def test_a_partial_that_reads_rows_is_painted_in_the_thread(
+    hub, alice, job, settings, tmp_path, monkeypatch
+):
+    """Also where it stands in for one of ours that reads none."""
+    from status.hub import painting
+
+    folder = tmp_path / "status" / "partials"
+    folder.mkdir(parents=True)
+    (folder / "badge.html").write_text("{{ job.state }}, {{ job.owner.username }}: {{ job.step.current }}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path, *settings.TEMPLATES[0]["DIRS"]]}]
+    monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
+    monkeypatch.setattr(painting, "_QUICK", set(painting._QUICK))
+    socket = await open_socket(hub, alice, badge(job))
+    for seq in (2, 3):
+        hub._accept_job(at(job, seq, seq))
+        await until(lambda seq=seq: socket.last("badge") == f"running, alice: {seq}")
+    assert BADGE not in painting._QUICK
+
+
+async def test_what_is_painted_at_once_overtakes_nothing_that_the_thread_paints(hub, alice, job, monkeypatch):
+    regions = progress(job), Region(Subject.topic("news"), CURRENT, "now", "span")
+    await open_socket(hub, alice, *regions)
+    hub._accept_job(at(job, 2, 100))
+    held, hold = threading.Event(), threading.Event()
+
+    def slow(*args):
+        held.set()
+        hold.wait(10)
+        return paint(*args)
+
+    monkeypatch.setattr(core, "paint", slow)
+    joining = asyncio.create_task(open_socket(hub, alice, *regions))
+    await until(held.is_set)
+    hub._accept_job(at(job, 3, 300))
+    await asyncio.sleep(0.05)
+    hold.set()
+    late = await joining
+    await until(lambda: "300 / 1,000" in late.text)
 
 
 async def test_a_lost_message_is_repaired_from_the_rows(hub, alice, job, settings):
@@ -647,3 +746,102 @@ async def test_what_is_repaired_does_not_delay_what_is_reported(hub, job, alice)
     await until(lambda: not live.dirty)
     assert live.pace._due == due
     assert socket.closed is None
+
+
+async def test_who_waits_for_a_group_gets_it_though_the_first_who_asked_went_away(
+    hub, alice, job, monkeypatch
+):
+    hold, asked = asyncio.Event(), asyncio.Event()
+    add = hub._layer.group_add
+
+    async def slow_add(group, own):
+        asked.set()
+        await hold.wait()
+        await add(group, own)
+
+    monkeypatch.setattr(hub._layer, "group_add", slow_add)
+    monkeypatch.setattr(hub._people, "_join_user", nobody)
+    first = asyncio.create_task(open_socket(hub, alice, badge(job)))
+    await asked.wait()
+    second = asyncio.create_task(open_socket(hub, alice, badge(job)))
+    await until(lambda: sum(len(live.connections) for live in hub._lives.values()) == 2)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    hold.set()
+    socket = await second
+    channel.publish(replace(job.event(), seq=2, state=State.SUCCEEDED))
+    await until(lambda: "Succeeded" in socket.text)
+
+
+async def test_a_group_that_all_have_left_before_it_was_joined_is_left(hub, alice, job, monkeypatch):
+    hold, asked = asyncio.Event(), asyncio.Event()
+    add = hub._layer.group_add
+
+    async def slow_add(group, own):
+        asked.set()
+        await hold.wait()
+        await add(group, own)
+
+    monkeypatch.setattr(hub._layer, "group_add", slow_add)
+    monkeypatch.setattr(hub._people, "_join_user", nobody)
+    monkeypatch.setattr(hub._people, "_leave_user", nobody)
+    left = []
+    monkeypatch.setattr(hub, "_leave_group", lambda group: nobody(left.append(group)))
+    only = asyncio.create_task(open_socket(hub, alice, badge(job)))
+    await asked.wait()
+    only.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await only
+    assert left == []
+    hold.set()
+    await until(lambda: left == [Subject.job(job.pk).group])
+    assert not hub._entries
+    assert not hub._lives
+
+
+async def nobody(*args):
+    """Does nothing."""
+
+
+async def test_what_is_painted_for_a_newcomer_reaches_those_who_are_there(hub, alice, job, settings):
+    settings.STATUS = {"FRAME_SECONDS": 3600}
+    early = await open_socket(hub, alice, progress(job))
+    for seq, done in ((2, 300), (3, 450)):
+        await hub._accept(at(job, seq, done))
+        await until(lambda done=done: f"{done // 10}%" in early.text)
+    await hub._accept(at(job, 4, 600))
+    [live] = hub._lives.values()
+    assert live.timer is not None
+    late = await open_socket(hub, alice, progress(job))
+    assert "60%" in late.text
+    await until(lambda: "60%" in early.text)
+
+
+async def test_those_who_come_together_share_what_is_read(hub, alice, job, monkeypatch):
+    reads = {"rows": 0, "inboxes": 0}
+    for module, name, key in ((subscription, "load", "rows"), (people, "read_inboxes", "inboxes")):
+        counted(monkeypatch, module, name, reads, key)
+    await hub._start()
+    sockets = await asyncio.gather(*(open_socket(hub, alice, badge(job), bell=True) for _ in range(20)))
+    assert all("Running" in socket.text and "live-bell" in socket.text for socket in sockets)
+    assert reads == {"rows": 1, "inboxes": 1}
+
+
+def counted(monkeypatch, module, name, reads, key):
+    """Count the calls of a function."""
+    work = getattr(module, name)
+
+    def counting(*args):
+        reads[key] += 1
+        return work(*args)
+
+    monkeypatch.setattr(module, name, counting)
+
+
+async def test_one_who_may_not_see_it_takes_nothing_from_those_who_come_with_him(hub, alice, bob, job):
+    mine, his = await asyncio.gather(
+        open_socket(hub, alice, badge(job)), open_socket(hub, bob, badge(job)), return_exceptions=True
+    )
+    assert "Running" in mine.text
+    assert isinstance(his, access.Denied)

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -18,6 +20,7 @@ from status.notifications import mark_read, notify, read_inboxes
 from status.regions import Region, Subject, View
 from status.sources.prune import prune_messages
 from status.states import State
+from status.told import Told
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,7 +60,7 @@ def test_the_inbox_costs_the_same_however_much_is_in_it(
 ):
     told = tell(alice, 300)
     signed_in.get(INBOX)
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         assert len(ids(signed_in.get(INBOX + page.format(told[100])))) == 25
 
 
@@ -140,6 +143,60 @@ def test_the_frame_over_http_holds_the_bell(signed_in, alice, open_page):
     text = signed_in.get("/jobs/frame/", {"view": page.view}).content.decode()
     assert '<span id="live-bell" hx-swap-oob="innerHTML">' in text
     assert "3 unread notifications" in text
+
+
+def polled(client, page, told, turn=0):
+    """The toasts of a polled frame, and where its heartbeat element asks next."""
+    query = {"view": page.view, "told": told.timestamp(), "turn": turn}
+    text = client.get("/jobs/frame/", query).content.decode()
+    asked = parse_qs(urlsplit(unescape(re.search(r'hx-get="([^"]+)"', text)[1])).query)
+    toasts = dict(re.findall(r'<div id="(toast-\d)" hx-swap-oob="innerHTML">(.*?)</div>', text, re.S))
+    return toasts, datetime.fromtimestamp(float(asked["told"][0]), UTC), int(asked["turn"][0])
+
+
+def test_a_page_that_polls_is_told_of_each_notification_once(signed_in, alice, open_page):
+    page = open_page("/jobs/new/", alice)
+    began = timezone.now()
+    notify(alice, "First")
+    toasts, told, turn = polled(signed_in, page, began)
+    assert list(toasts) == ["toast-0"]
+    assert "First" in toasts["toast-0"]
+    assert polled(signed_in, page, told, turn) == ({}, told, turn)
+    notify(alice, "Second")
+    toasts, told, turn = polled(signed_in, page, told, turn)
+    assert list(toasts) == ["toast-1"]
+    assert "Second" in toasts["toast-1"]
+
+
+def test_a_toast_that_was_polled_does_not_come_again_with_the_socket(signed_in, alice, open_page):
+    page = open_page("/jobs/new/", alice)
+    notify(alice, "Polled")
+    polled(signed_in, page, timezone.now() - timedelta(seconds=30))
+    cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in signed_in.cookies.items())
+    assert "status_told=" in cookies
+    notify(alice, "Not polled")
+    with page.socket(cookie=cookies) as socket:
+        frame = socket.recv(timeout=20)
+    assert "Not polled" in frame
+    assert ">Polled<" not in frame
+
+
+@pytest.mark.parametrize("told", ["", "nan", "-1e300", "inf", "x", "1" * 400])
+@pytest.mark.parametrize("turn", ["", "-1", "7", "x", "²"])
+def test_an_address_that_was_tampered_with_is_answered_all_the_same(told, turn):
+    found = Told.of_query({"told": told, "turn": turn}, 3)
+    assert timezone.now() - found.until < timedelta(seconds=5)
+    assert found.turn in {0, 1}
+
+
+def test_what_the_page_shows_itself_and_what_is_old_makes_no_toast_when_it_polls(signed_in, alice, open_page):
+    job = Job.objects.create(task="t", title="T", owner=alice)
+    page = open_page(f"/jobs/{job.pk}/", alice)
+    began = timezone.now() - timedelta(days=1)
+    notify(alice, "Old")
+    Notification.objects.update(created_at=timezone.now() - timedelta(minutes=2))
+    Job.objects.advance(job.pk, State.SUCCEEDED, attempt=1)
+    assert polled(signed_in, page, began)[0] == {}
 
 
 def test_what_is_nasty_is_escaped(signed_in, alice):

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from celery import shared_task
-from django.db import connection
+from celery import shared_task, signals
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -202,21 +202,63 @@ def test_a_retry_by_hand_is_not_begun_by_a_poll_of_before(stage):
     assert stage.deliver(stage.messages.pop()) is not None
 
 
-def test_a_job_costs_five_statements(stage):
-    """The second is of the words it is found by; the last asks whom to tell of its end.
-
-    That it was sent is noted besides, but for many jobs at once.
-    """
+@pytest.mark.parametrize(("told", "more"), [(False, []), (True, ["INSERT"])], ids=["no owner", "an owner"])
+def test_a_job_costs_three_statements_and_its_notification_one(stage, django_user_model, told, more):
+    """That it was sent is noted besides, but for many jobs at once."""
+    owner = django_user_model.objects.create(username="alice") if told else None
     with CaptureQueriesContext(connection) as starting:
-        jobs.start(staged.s())
+        jobs.start(staged.s(), owner=owner)
     outbox.note_sent()
     with CaptureQueriesContext(connection) as running:
         stage.deliver(stage.messages.pop()).succeed()
     said = [query["sql"].split()[0] for query in [*starting, *running]]
     assert [word for word in said if word in {"INSERT", "UPDATE", "SELECT"}] == [
         "INSERT",
-        "INSERT",
         "UPDATE",
         "UPDATE",
-        "SELECT",
+        *more,
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_written", [False, True], ids=["not written", "written, but the answer was lost"])
+def test_a_connection_that_died_between_two_tasks_costs_nothing(stage, is_written):
+    """Where connections outlive tasks, what begins the next one may be the first to notice."""
+    job = jobs.start(staged.s())
+    broken = []
+
+    def die(execute, sql, *rest):
+        if broken or not sql.startswith("UPDATE"):
+            return execute(sql, *rest)
+        broken.append(sql)
+        if is_written:
+            execute(sql, *rest)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with connection.execute_wrapper(die):
+        run = stage.deliver(stage.messages[-1])
+    assert broken
+    assert run is not None
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == (State.RUNNING, 1)
+    assert stage.deliver(stage.messages[-1]) is None
+    run.succeed()
+    job.refresh_from_db()
+    assert job.state == State.SUCCEEDED
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_eager", [False, True], ids=["in a worker", "called in a view"])
+def test_a_task_gets_a_new_connection_for_one_that_is_broken_but_its_caller_keeps_his(monkeypatch, is_eager):
+    """Whatever the task is: where Celery lets connections live, nobody else looks after them."""
+    connection.ensure_connection()
+    held = connection.connection
+    monkeypatch.setattr(connection, "errors_occurred", True)
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+    staged.push_request(id="no-job", is_eager=is_eager)
+    try:
+        for _receiver, answer in signals.task_prerun.send(staged, task_id="no-job", task=staged):
+            assert answer is None
+    finally:
+        staged.pop_request()
+    assert (connection.connection is held) == is_eager

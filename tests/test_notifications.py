@@ -78,7 +78,7 @@ def test_there_is_no_end_that_is_not_told(job, monkeypatch):
     def die(*args, **kwargs):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(Notification.objects, "bulk_create", die)
+    monkeypatch.setattr("status.notifications.insert", die)
     with pytest.raises(OperationalError):
         Job.objects.advance(job.pk, State.SUCCEEDED, attempt=1)
     monkeypatch.undo()
@@ -132,11 +132,11 @@ def test_of_two_who_end_a_job_at_once_one_tells(alice):
     assert Notification.objects.count() == 1
 
 
-def test_ending_a_member_costs_two_statements_more_than_none(alice, django_assert_num_queries):
+def test_ending_a_member_costs_one_statement(alice, django_assert_num_queries):
     whole = jobs.start(group(tasks.add.s(1, 2), tasks.add.s(3, 4)), owner=alice)
     member = Job.objects.filter(root=whole, canvas="").first()
-    # A savepoint in this test, a transaction elsewhere; the row; whether it is a member.
-    with django_assert_num_queries(4):
+    # And a savepoint in this test, a transaction elsewhere.
+    with django_assert_num_queries(3):
         Job.objects.advance(member.pk, State.SUCCEEDED, attempt=1)
 
 
@@ -192,3 +192,37 @@ def test_the_job_takes_its_notifications_along(job):
     Job.objects.advance(job.pk, State.FAILED, attempt=1)
     job.delete()
     assert not Notification.objects.exists()
+
+
+@pytest.fixture
+def running(job):
+    Job.objects.advance(job.pk, State.RUNNING, attempt=1, seq=1)
+    return job
+
+
+def test_a_wait_for_somebody_is_told_with_what_is_to_be_done(running, alice):
+    assert Job.objects.advance(running.pk, State.WAITING, attempt=1, waits_for="approve the draft")
+    told = Notification.objects.get()
+    assert (told.kind, told.title, told.owner, told.job) == (
+        "waiting",
+        "Orders of May: approve the draft",
+        alice,
+        running,
+    )
+    # The message came twice.
+    assert not Job.objects.advance(running.pk, State.WAITING, attempt=1, waits_for="approve the draft")
+    assert Notification.objects.count() == 1
+
+
+def test_what_ends_while_it_waits_for_somebody_is_told_as_well(running):
+    Job.objects.advance(running.pk, State.WAITING, attempt=1, waits_for="approve the draft")
+    jobs.cancel(running)
+    kinds = Notification.objects.values_list("kind", flat=True).order_by("pk")
+    assert list(kinds) == ["waiting", "cancelled"]
+
+
+def test_of_a_member_that_waits_for_somebody_the_owner_is_told_and_led_to_it(alice):
+    whole = jobs.start(group(tasks.add.s(1, 2), tasks.add.s(3, 4)), owner=alice)
+    member = Job.objects.filter(root=whole, canvas="").first()
+    Job.objects.advance(member.pk, State.WAITING, attempt=1, waits_for="approve the draft")
+    assert Notification.objects.get().target == f"/jobs/{member.pk}/"

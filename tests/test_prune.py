@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from status import files, jobs
-from status.models import Attachment, Job, LogLine
+from status.models import Attachment, Delivery, Job, LogLine, Notification
 from status.sources import prune as pruning
 from status.sources.prune import Pruned, prune, would_prune
 from status.states import LIVE, TERMINAL, State
@@ -63,6 +63,12 @@ def add_lines(owners, count):
 
 def run(**options) -> Pruned:
     return sum(prune(**{"days": None, "keep": None} | options), Pruned())
+
+
+def told(done, numbers):
+    """What the command says of so many jobs, lines, files, bytes, notifications and messages."""
+    text = "{}: jobs {}, log lines {}, files {} ({} bytes), notifications {}, messages {}\n"
+    return text.format(done, *numbers)
 
 
 def command(capsys, *options):
@@ -314,11 +320,12 @@ def test_storages_without_folders_are_only_asked_for_files(monkeypatch):
 def test_a_batch_costs_the_same_however_many_lines_a_job_has(lines):
     for _ in range(20):
         make(40, lines=lines, contents=[b"a"])
-    # Choose, BEGIN, lock, members, attachments, lines, attachments, words, Django's deletion of jobs (8), COMMIT.
+    # Choose, BEGIN, lock, members, attachments, lines, attachments, words, deliveries, notifications, Django's deletion
+    # of jobs (8), COMMIT.
     # Then the look for the next batch.
     with CaptureQueriesContext(connection) as queries:
         assert run(days=30).jobs == 20
-    assert len(queries) == 18, [query["sql"][:90] for query in queries]
+    assert len(queries) == 20, [query["sql"][:90] for query in queries]
 
 
 def test_two_thousand_jobs_go_in_bounded_queries_and_memory():
@@ -335,7 +342,7 @@ def test_two_thousand_jobs_go_in_bounded_queries_and_memory():
         tracemalloc.stop()
     assert [batch.jobs for batch in batches] == [250] * 8
     assert sum(batch.lines for batch in batches) == 40_000
-    assert len(queries) <= 8 * 19 + 1
+    assert len(queries) <= 8 * 21 + 1
     # The tracebacks of one batch alone are 5 MB.
     assert peak < 4_000_000, peak
     assert not LogLine.objects.exists()
@@ -357,7 +364,7 @@ def test_who_listens_to_signals_loads_no_lines(django_assert_max_num_queries):
     make(40, lines=50, contents=[b"a"])
     post_delete.connect(listen)
     try:
-        with django_assert_max_num_queries(19):
+        with django_assert_max_num_queries(20):
             run(days=30)
     finally:
         post_delete.disconnect(listen)
@@ -437,13 +444,17 @@ def test_the_choice_reads_a_range_of_an_index():
         assert "Sort" not in plan, plan
 
 
-def test_the_command_says_what_it_did(capsys):
-    make(40, lines=3, contents=[b"abc", b"de"])
+def test_the_command_says_what_it_did(capsys, alice):
+    old = make(40, lines=3, contents=[b"abc", b"de"])
     make(3)
-    assert command(capsys, "--dry-run") == "Would delete: jobs 1, log lines 3, files 2 (5 bytes)\n"
+    for job, days in [(old, 40), (None, 40), (None, 50), (None, 3)]:
+        at = timezone.now() - timedelta(days=days)
+        row = Notification.objects.create(owner=alice, job=job, title="T", created_at=at)
+        Delivery.objects.create(notification=row, user=alice, channel="email")
+    assert command(capsys, "--dry-run") == told("Would delete", (1, 3, 2, 5, 1, 2))
     assert Job.objects.count() == 2
-    assert command(capsys) == "Deleted: jobs 1, log lines 3, files 2 (5 bytes)\n"
-    assert command(capsys) == "Deleted: jobs 0, log lines 0, files 0 (0 bytes)\n"
+    assert command(capsys) == told("Deleted", (1, 3, 2, 5, 1, 2))
+    assert command(capsys) == told("Deleted", (0,) * 6)
 
 
 def test_options_come_before_settings(settings, capsys):
@@ -484,7 +495,7 @@ def test_bad_input_is_told_and_deletes_nothing(options, says):
     "status", [{"KEEP_DAYS": -1}, {"KEEP_DAYS": "30"}, {"KEEP_JOBS": 2.5}, {"KEEP_JOBS": True}]
 )
 def test_bad_settings_are_told_and_delete_nothing(settings, status):
-    settings.STATUS = status
+    settings.STATUS = {"SITE_URL": "https://jobs.example.org"} | status
     make(40)
     assert [p.id for p in run_checks() if p.id and p.id.startswith("status")] == ["status.E003"]
     with pytest.raises(ValueError, match="to keep"):
@@ -552,7 +563,7 @@ def test_files_without_a_job_go_when_asked(media, capsys):
 
 
 def test_without_any_file_there_are_no_orphans(capsys):
-    assert command(capsys, "--orphans") == "Deleted: jobs 0, log lines 0, files 0 (0 bytes)\n"
+    assert command(capsys, "--orphans") == told("Deleted", (0,) * 6)
 
 
 def test_a_storage_that_cannot_list_says_so(monkeypatch):

@@ -118,6 +118,23 @@ def test_the_next_poll_has_the_message_of_this_one(live):
     assert options["headers"][remote.POLL_HEADER][:2] == [live.started_at.timestamp(), 0]
 
 
+def test_a_wait_for_somebody_is_news_when_it_begins(live):
+    said = []
+    headers = {}
+    for what in ["approve", "approve", "approve the rest", "", "approve the rest"]:
+        with Request(headers=headers) as task:
+            poll = poll_again(task, after=2, waits_for=what)
+        headers = poll.signature["options"]["headers"]
+        said.append(pickle.loads(pickle.dumps(poll)).waits_for)
+    assert said == ["approve", "", "approve the rest", "", "approve the rest"]
+    assert [line.text for line in live.lines] == [f"Waits for someone: {what}" for what in said if what]
+
+
+def test_a_poll_sent_before_waits_were_carried_is_understood(live):
+    with Request(headers={remote.POLL_HEADER: [live.started_at.timestamp(), 0, False]}) as task:
+        assert poll_again(task, after=2, waits_for="approve").waits_for == "approve"
+
+
 def test_what_json_cannot_hold_is_refused(live):
     with Request() as task, pytest.raises(TypeError, match="cannot be written as JSON"):
         poll_again(task, after=2, kwargs={"file": object()})

@@ -180,8 +180,9 @@ def test_the_next_attempt_may_begin_in_the_same_process_before_this_one_ends(run
 
 def test_a_job_whose_row_is_gone_is_given_up(running, fast, caplog):
     own, live, job = running
-    log("to whom?")
-    Job.objects.all().delete()
+    with own._watches[live.id, live.attempt].lock:
+        log("to whom?")
+        Job.objects.all().delete()
     wait_until(lambda: live.fenced, what="stopped")
     assert "its row is gone, 1 log lines with it" in caplog.text
     log("once more")

@@ -3,13 +3,16 @@
 import pytest
 from celery import signature
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from status import searching
 from status.filters import Filters
 from status.jobs import retry, start
 from status.listing import Listing
 from status.models import Job, SearchText
 from status.models.search import words_of
 from status.seeding import kinds
+from status.sources.sweep import sweep
 from status.states import State
 from tests import tasks
 
@@ -107,9 +110,47 @@ def test_a_search_is_among_what_one_may_see(alice, bob):
     assert found("orders", str(alice.pk)) == ["Orders of May"]
 
 
-def test_a_job_costs_one_statement_more(alice, django_assert_num_queries):
-    with django_assert_num_queries(2):
+def test_a_job_costs_no_statement_more(alice, django_assert_num_queries):
+    with django_assert_num_queries(1):
         make(alice)
+
+
+def test_words_are_written_in_batches_by_an_index(alice, monkeypatch):
+    monkeypatch.setattr(searching, "BATCH", 2)
+    for number in range(5):
+        make(alice, title=f"Orders {number}")
+    Job.objects.update(is_indexed=False)
+    searching.catch_up(batches=1)
+    assert Job.objects.filter(is_indexed=True).count() == 2
+    with CaptureQueriesContext(connection) as queries:
+        searching.catch_up()
+    plan = Job.objects.filter(is_indexed=False, parent=None).order_by("created_at", "pk")[:2].explain()
+    assert "status_job_unindexed" in plan or "Seq Scan" in plan
+    assert len(queries) <= 2 * 6 + 1
+    assert list(SearchText.objects.order_by("pk").values_list("job__title", flat=True)) == [
+        f"Orders {number}" for number in range(5)
+    ]
+
+
+def test_a_job_that_fails_while_its_words_are_written_is_written_again(alice, monkeypatch):
+    job, of = make(alice), SearchText.of
+
+    def fail_meanwhile(each):
+        text = of(each)
+        Job.objects.advance(job.pk, State.FAILED, attempt=1, error="Disk full", failure="error")
+        return text
+
+    monkeypatch.setattr(SearchText, "of", fail_meanwhile)
+    searching.catch_up(batches=1)
+    assert not Job.objects.get().is_indexed
+    monkeypatch.undo()
+    assert found("disk") == ["Orders of May"]
+
+
+def test_the_sweep_writes_words(alice):
+    make(alice)
+    sweep()
+    assert SearchText.objects.count() == 1
 
 
 def test_words_are_bounded():

@@ -18,7 +18,7 @@ from status.events import Line, Step
 from status.models import Attachment, Job
 from status.rendering import beat, last_beat
 from status.states import Failure, State
-from status.templatetags.status import counted, phase, speed
+from status.wording import counted, phase, speed
 
 # For `test_base_leaves_out_what_the_project_lacks`: a project that has nothing but this app.
 urlpatterns = [path("jobs/", include("status.urls"))]
@@ -26,8 +26,8 @@ urlpatterns = [path("jobs/", include("status.urls"))]
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "templates").rglob("*.html"))
 PARTIALS = sorted((ROOT / "templates/status/partials").glob("*.html"))
-NOT_OF_A_JOB = {"beat", "beat_last", "bell", "current_status", "log_lines", "new_jobs", "note_icon", "socket"}
-NOT_OF_A_JOB |= {"count", "step", "toast"}
+NOT_OF_A_JOB = {"beat", "beat_last", "bell", "count", "current_status", "live_note", "log_lines", "new_jobs"}
+NOT_OF_A_JOB |= {"note_icon", "senders", "socket", "step", "toast"}
 JOB_PARTIALS = [f"status/partials/{source.name}" for source in PARTIALS if source.stem not in NOT_OF_A_JOB]
 CLOCK = "status/partials/cancelling.html"
 NASTY = "<b>&\"'"
@@ -312,7 +312,7 @@ def test_beat_is_one_element_that_polls_until_it_is_replaced(polling, seconds):
     assert element.name == "div"
     assert found["id"] == "live-beat"
     assert found["hx-swap-oob"] == "true"
-    assert found["hx-get"] == "/jobs/frame/"
+    assert re.fullmatch(r"/jobs/frame/\?told=\d{10}\.\d{6}&turn=0", found["hx-get"])
     assert found["hx-swap"] == "none"
     # Not `load delay`: that fires once, and a poll that fails would be the last.
     assert found["hx-trigger"] == f"every {seconds}"
@@ -351,7 +351,7 @@ def test_base_leaves_out_what_the_project_lacks(settings):
     html = get_template("_base.html").render({}, request)
 
     assert re.findall(r'<a [^>]*href="([^"]*)"', html) == ["#main", "/jobs/"]
-    assert "<form" not in html
+    assert re.findall(r'<form [^>]*action="([^"]*)"', html) == ["/jobs/appearance/"]
 
 
 @pytest.mark.parametrize("name", ["403.html", "404.html", "403_csrf.html"])

@@ -15,7 +15,7 @@ from status.states import LIVE, State
 pytestmark = pytest.mark.django_db
 
 SOME = {State.RUNNING: 3, State.FAILED: 4, State.WAITING: 2, State.QUEUED: 5, State.CANCELLED: 6}
-PAGE_QUERIES = 10
+PAGE_QUERIES = 11
 MEMBERS_QUERIES = 12
 LARGEST_PAGE = 100_000
 LARGEST_LIST = 150_000

@@ -2,15 +2,23 @@
 
 import hashlib
 import http.client
+import inspect
+import json
 import re
 import socket as socket_of_the_system
+from contextlib import ExitStack
 
+import autobahn.websocket.protocol
+import daphne.http_protocol
+import daphne.ws_protocol
 import psutil
 import pytest
+from daphne.ws_protocol import WebSocketProtocol
 from django.test import Client
 from websockets.sync.client import connect
 
 from config.services import all_services
+from config.slim import HANDSHAKE
 from status.models import Attachment, Job
 from tests.direct_sockets import FRAMES, text
 from tests.processes import Process, free_port, wait_until
@@ -110,6 +118,44 @@ def test_what_is_written_the_short_way_comes_whole_and_in_order(server, tmp_path
         assert 0 < taken < FRAMES
     finally:
         process.stop()
+
+
+def test_an_open_socket_keeps_nothing_of_its_handshake(tmp_path):
+    port = free_port()
+    command = all_services("daphne", port, 0)[0].command[2:-1]
+    process = Process(*command, "tests.direct_sockets:application", log=tmp_path / "log")
+    try:
+        wait_until(lambda: answers(process, port), 60, "daphne")
+        with ExitStack() as stack:
+            # With compression offered, which is declined.
+            sockets = [
+                stack.enter_context(connect(f"ws://127.0.0.1:{port}/kept", proxy=None)) for _ in range(5)
+            ]
+            expected = {
+                "of a handshake": {"HTTPChannel": 0, "StreamingRequest": 0, "Headers": 0, "Queue": 0},
+                "sockets": 5,
+                "attributes": [],
+                "options": [],
+                "header": 0,
+            }
+
+            def kept():
+                sockets[0].send("What is kept?")
+                return json.loads(sockets[0].recv(timeout=30))
+
+            # daphne clears its list of requests once a second.
+            wait_until(lambda: kept() == expected, 20, "the end of the handshakes")
+    finally:
+        process.stop()
+
+
+def test_each_name_that_a_socket_forgets_is_still_one_of_daphnes_or_autobahns(tmp_path):
+    sources = "".join(
+        inspect.getsource(module)
+        for module in (autobahn.websocket.protocol, daphne.ws_protocol, daphne.http_protocol)
+    )
+    assert [name for name in HANDSHAKE if f".{name} = " not in sources and f".{name}, " not in sources] == []
+    assert WebSocketProtocol.CONFIG_ATTRS
 
 
 def answers(process, port):

@@ -6,11 +6,13 @@ import logging
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 
-from status import access, conf
+from status import access, channel, computed, conf
 from status.counters import counters
 from status.events import (
     Event,
@@ -22,17 +24,21 @@ from status.events import (
     TopicEvent,
     from_wire,
 )
+from status.hub.arrivals import Arrival, check
 from status.hub.entries import Entry, Live
-from status.hub.painting import paint, paint_block, read_events
+from status.hub.painting import paint, paint_at_once, paint_block, read_events
 from status.hub.people import People
 from status.hub.probe import Probe
-from status.hub.slots import Connection, Frame, LogFeed, Place
+from status.hub.slots import Connection, Frame, LogFeed, Place, hand_out
 from status.hub.subscription import Subscription
+from status.hub.together import Together
 from status.regions import Kind, Region, Subject, View
 from status.rendering import BEAT_ID, beat, last_beat, look_of, swap
 
 logger = logging.getLogger(__name__)
 
+RIDE_SECONDS = 0.2
+"""What is not news, as the heartbeat, waits so long for a frame that it can go with."""
 COUNT_SECONDS = 1.0
 """The jobs of a list are counted at most so often."""
 
@@ -49,11 +55,23 @@ class Hub(Subscription):
         self._tasks: list[asyncio.Task[None]] = []
         self.probe = Probe(self._start, lambda: self._channel)
         self._people = People(self._join_user, self._leave_user, self._in_thread)
+        self._arrivals = Together(self._greet)
 
     # -- connections come and go ---------------------------------------------------------------------------
 
-    async def attach(self, connection: Connection, view: View, user: Any) -> None:
+    async def attach(
+        self, connection: Connection, view: View, user: Any, polled_until: datetime | None = None
+    ) -> View:
         """Show `view` to `connection` from now on: join the groups, read the rows, send one frame.
+
+        Args:
+            connection: the socket.
+            view: what it shows.
+            user: who looks.
+            polled_until: of what is older the page was told before, without a socket; see `status.told`.
+
+        Returns:
+            The same view; its regions are shared by all who look at them.
 
         Raises:
             access.Denied: `user` may not see all of it.
@@ -65,16 +83,17 @@ class Hub(Subscription):
             live = self._lives[view.look] = Live(view, entries)
             for entry in entries.values():
                 entry.lives.add(live)
+        shared = live.view
+        view = replace(view, regions=shared.regions, language=shared.language, timezone=shared.timezone)
         live.connections.add(connection)
         try:
-            await self._people.join(connection, view)
-            await self._join(list(live.entries.values()))
-            jobs = {s: e.job for s, e in live.entries.items() if s.kind is Kind.JOB}
-            await self._in_thread(access.check, user, view.subjects, jobs)
-            await self._greet(live, connection)
+            await self._people.join(connection, view, polled_until)
+            await self._join(live.entries.values())
+            await self._arrivals.ask(Arrival(live, connection, view, user))
         except BaseException:
             await self.detach(connection, view)
             raise
+        return view
 
     async def detach(self, connection: Connection, view: View) -> None:
         """Forget a connection, and leave the groups that nobody needs any more."""
@@ -94,16 +113,30 @@ class Hub(Subscription):
             entry.lives.discard(live)
             await self._release(entry)
 
-    async def _greet(self, live: Live, connection: Connection) -> None:
-        """The first frame: all regions as they are now, to this connection alone."""
-        await self._paint([(live, set(live.view.regions))])
+    async def _greet(self, arrivals: list[Arrival]) -> list[access.Denied | None]:
+        """The first frame for all who came at the same moment: all regions as they are now, to them alone."""
+        refusals: list[access.Denied | None] = await self._in_thread(check, arrivals)
+        welcome = [each for each, refusal in zip(arrivals, refusals, strict=True) if refusal is None]
+        lives = {arrival.live for arrival in welcome}
+        for live, frame in await self._paint([(live, set(live.view.regions)) for live in lives]):
+            # What changed since their last frame was painted here, and will not be painted for them again.
+            if frame.parts or frame.logs:
+                hand_out(frame, live.connections)
+        told = await self._people.greetings([arrival.connection for arrival in welcome])
+        # From here on nothing is awaited: what is painted next goes to these as well.
+        first = {live: self._first_frame(live) for live in lives}
+        for arrival in welcome:
+            frame, connection = first[arrival.live], arrival.connection
+            connection.ready = True
+            connection.put(frame.then(Frame(parts=told[connection])) if told[connection] else frame)
+        return refusals
+
+    def _first_frame(self, live: Live) -> Frame:
         swapped = [region for region in live.view.regions if not region.appends]
-        parts = {region.id: str(swap(region, live.html[region.id])) for region in swapped}
+        parts = {region.id: str(swap(region, live.html[region.id].html)) for region in swapped}
         with look_of(live.view):
             parts[BEAT_ID] = beat()
-        parts |= await self._people.greeting(connection)
-        connection.ready = True
-        connection.put(Frame(parts=parts, logs=dict(live.feeds)))
+        return Frame(parts=parts, logs=dict(live.feeds))
 
     # -- events come in ------------------------------------------------------------------------------------
 
@@ -148,7 +181,11 @@ class Hub(Subscription):
                     self._mark(entry)
             case TopicEvent():
                 entry = self._entries.get(Subject.topic(event.topic))
-                if entry is not None and entry.offer_topic(event):
+                if entry is not None and computed.is_computed(event.topic):
+                    computed.forget(event.topic)
+                    entry.stale = True
+                    self._mark(entry, urgent=True)
+                elif entry is not None and entry.offer_topic(event):
                     self._mark(entry)
             case ListEvent():
                 for entry in self._lists(event.scope):
@@ -165,17 +202,14 @@ class Hub(Subscription):
         held = entry.event.milestone if entry.event else None
         if entry.offer(event) and entry.event is not None:
             counters.repaired += read and entry.event.milestone != held
-            moved = entry.event.milestone != held
-            self._mark(entry, urgent=moved, counts=not read)
-            for live in entry.lives if moved else ():
-                for beside in live.entries.values():
-                    if beside.subject.kind is Kind.COUNT:
-                        self._count_soon(beside)
+            self._mark(entry, urgent=entry.event.milestone != held, counts=not read)
+            for beside in entry.counts_beside if entry.event.milestone != held else ():
+                self._count_soon(beside)
             return
         counters.outdated += not read
 
     def _lists(self, scope: str) -> list[Entry]:
-        return [e for s, e in self._entries.items() if s.is_list and s.scope == scope]
+        return [e for s, e in self._entries.items() if s.is_list and s.group == channel.list_group(scope)]
 
     def _count_soon(self, entry: Entry) -> None:
         """Count a list anew: at once, unless it was counted within the last second."""
@@ -194,7 +228,7 @@ class Hub(Subscription):
     def _mark(self, entry: Entry, *, urgent: bool = False, counts: bool = True) -> None:
         """Paint the regions of `entry`: at once if their page had no frame lately, else in time.
 
-        What does not count goes out beside the pace; else each update of a job that reports at that pace would be late.
+        What does not count is nothing new: it goes with the next frame, or soon by itself.
         """
         for listener in entry.listeners:
             listener.wake(urgent=urgent or not counts)
@@ -202,12 +236,23 @@ class Hub(Subscription):
         for live in entry.lives:
             counters.conflated += counts and bool(live.dirty)
             live.dirty.update(live.regions_of(entry.subject))
-            live.counts = live.counts or counts
-            wait = 0.0 if urgent else live.pace.wait(now, conf.current().frame_seconds)
-            if wait == 0 or not (counts or live.timer):
+            if urgent:
                 self._make_ready(live)
-            elif live.timer is None and live not in self._ready:
-                live.timer = asyncio.get_running_loop().call_later(wait, self._make_ready, live)
+            else:
+                wait = live.pace.wait(now, conf.current().frame_seconds) if counts else RIDE_SECONDS
+                self._schedule(live, wait)
+
+    def _schedule(self, live: Live, wait_seconds: float) -> None:
+        """Have `live` painted in so many seconds, unless it is sooner anyway."""
+        if wait_seconds <= 0:
+            self._make_ready(live)
+        elif live not in self._ready:
+            loop = asyncio.get_running_loop()
+            at = loop.time() + wait_seconds
+            if live.timer is None or at < live.timer.when():
+                if live.timer is not None:
+                    live.timer.cancel()
+                live.timer = loop.call_at(at, self._make_ready, live)
 
     def _make_ready(self, live: Live) -> None:
         if live.timer is not None:
@@ -222,27 +267,39 @@ class Hub(Subscription):
         await self._kick.wait()
         self._kick.clear()
         lives, self._ready = self._ready, set()
-        work = []
+        work, beats = [], {}
+        painted: list[tuple[Live, Frame]] = []
         for live in lives:
-            if live.counts:
-                live.pace.take(time.monotonic(), conf.current().frame_seconds)
-            dirty, live.dirty, live.counts = live.dirty, set(), False
+            # All count, also what was urgent: a page gets no more frames than the pace says.
+            live.pace.take(time.monotonic(), conf.current().frame_seconds)
+            dirty, live.dirty = live.dirty, set()
+            beats[live], live.beat = live.beat, ""
             work.append((live, dirty))
-        for live, frame in await self._paint(work):
-            for connection in live.connections:
-                if connection.ready:
-                    connection.put(frame)
+        try:
+            painted = await self._paint(work)
+        except Exception:
+            # The pages are told all the same that their sockets live.
+            painted = [(live, Frame()) for live, _dirty in work]
+            raise
+        finally:
+            for live, frame in painted:
+                if beats[live]:
+                    frame.parts[BEAT_ID] = beats[live]
+                if frame.parts or frame.logs:
+                    hand_out(frame, live.connections)
 
     async def _paint(self, work: list[tuple[Live, set[Region]]]) -> list[tuple[Live, Frame]]:
-        """Paint regions anew; returns what changed by that, as frames."""
+        """Paint regions anew; returns for each page what changed by that, which may be nothing."""
         logs = [(live, region) for live, regions in work for region in regions if region.appends]
         for live, region in logs:
             self._open_feed(live, region)
         entries = {live.entries[region.subject] for live, regions in work for region in regions}
         await self._settle(entries, {region.subject for _live, region in logs})
         moment = {entry.subject: (entry.version, entry.shown) for entry in entries}
-        painted = await self._in_thread(paint, work, moment)
-        return [(live, frame) for live, frame in painted if frame.parts or frame.logs]
+        if not moment:
+            return [(live, Frame()) for live, _regions in work]
+        painted = paint_at_once(work, moment) if self._painter.is_idle else None
+        return await self._in_thread(paint, work, moment) if painted is None else painted
 
     def _open_feed(self, live: Live, region: Region) -> None:
         async def block() -> tuple[Place, str]:
@@ -256,18 +313,18 @@ class Hub(Subscription):
     async def _beat(self) -> None:
         """Tell every page that its socket lives; count the lists anew, in case a message was lost."""
         await asyncio.sleep(conf.current().beat_seconds)
-        frames: dict[str, Frame] = {}
+        beats: dict[str, str] = {}
         now = asyncio.get_running_loop().time()
         for live in list(self._lives.values()):
             language = live.view.language
-            if language not in frames:
+            if language not in beats:
                 with look_of(live.view):
-                    frames[language] = Frame(parts={BEAT_ID: beat()})
+                    beats[language] = beat()
+            live.beat = beats[language]
+            self._schedule(live, RIDE_SECONDS)
             for connection in list(live.connections):
                 if connection.is_stuck(now):
                     await connection.close(1011)
-                elif connection.ready:
-                    connection.put(frames[language])
         self._people.mark_all()
         for entry in self._entries.values():
             if entry.subject.is_list:
@@ -295,8 +352,7 @@ class Hub(Subscription):
             if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
                 entry.forget_members()
                 self._mark(entry, counts=False)
-            if entry.subject.kind is Kind.COUNT:
-                # Most jobs that it counts are not on its page: nobody tells of these.
+            if entry.subject.kind is Kind.COUNT:  # Most of its jobs are on no page: nobody tells of these.
                 self._count_soon(entry)
             if entry.stale or entry.is_cancelling or entry.lacks_log:
                 self._mark(entry, counts=False)

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from status import conf
+from status.cells import Painted
 from status.events import JobEvent, Line, TopicEvent
 from status.hub.slots import NOWHERE, Connection, LogFeed, Place
 from status.models import Job
@@ -26,8 +28,10 @@ class Entry:
     lives: set["Live"] = field(default_factory=set)
     listeners: set["Listener"] = field(default_factory=set)
     """Those that are no page."""
-    joined: asyncio.Future[None] | None = None
-    """Done when the group was joined and the rows were read."""
+    joined: asyncio.Task[None] | None = None
+    """Joins the group and reads the row."""
+    joining: bool = False
+    """Whether it still does."""
     job: Job | None = None
     """The row as last read: what an event does not carry."""
     event: JobEvent | None = None
@@ -63,15 +67,22 @@ class Entry:
         return self.job is None or (self.event is not None and self.event.is_terminal)
 
     @property
+    def counts_beside(self) -> "list[Entry]":
+        """The counts of lists on the pages that show it."""
+        return [e for live in self.lives for e in live.entries.values() if e.subject.kind is Kind.COUNT]
+
+    @property
     def is_cancelling(self) -> bool:
         """Whether its job was asked to end and has not: the page says for how long, also when nothing is reported."""
         return not self.is_over and self.event is not None and self.event.cancel_requested_at is not None
 
     @property
     def lacks_log(self) -> bool:
-        """Whether a page shows its log, and lines are missing."""
+        """Whether a page shows its log, or a program hears it, and lines are missing."""
         if not self.tail_stale or self.job is None:
             return False
+        if any(listener.log for listener in self.listeners):
+            return True
         return any(region.appends for live in self.lives for region in live.regions_of(self.subject))
 
     def offer(self, event: JobEvent) -> bool:
@@ -84,7 +95,7 @@ class Entry:
         self.stale = self.stale or newest.is_terminal or (held is not None and _needs_row(newest, held))
         if self.job is not None and self.job.canvas:
             self.job.forget_members()
-        self.event = replace(newest, lines=())
+        self.event = replace(newest, lines=()) if newest.lines else newest
         self.version += 1
         return True
 
@@ -141,15 +152,30 @@ class Live:
     entries: dict[Subject, Entry]
     connections: set[Connection] = field(default_factory=set)
     dirty: set[Region] = field(default_factory=set)
-    html: dict[str, str] = field(default_factory=dict)
+    html: dict[str, Painted] = field(default_factory=dict)
     """What each region was last painted with: equal means nothing to send, so `<details>` stay open."""
     feeds: dict[str, LogFeed] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
-    counts: bool = False
-    """Whether its next frame is one of those that the pace limits."""
+    beat: str = ""
+    """The heartbeat that goes with its next frame."""
     timer: asyncio.TimerHandle | None = None
     over_since: float | None = None
 
-    def regions_of(self, subject: Subject) -> Iterable[Region]:
+    @cached_property
+    def _by_subject(self) -> dict[Subject, tuple[Region, ...]]:
+        found: dict[Subject, tuple[Region, ...]] = {}
+        for region in self.view.regions:
+            found[region.subject] = (*found.get(region.subject, ()), region)
+        return found
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {region.id: place for place, region in enumerate(self.view.regions)}
+
+    def regions_of(self, subject: Subject) -> tuple[Region, ...]:
         """The regions that show `subject`."""
-        return (region for region in self.view.regions if region.subject == subject)
+        return self._by_subject.get(subject, ())
+
+    def in_order(self, regions: Iterable[Region]) -> list[Region]:
+        """Some of its regions in the order of the page."""
+        return sorted(regions, key=lambda region: self._places[region.id])

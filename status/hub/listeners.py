@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from status import conf
 from status.hub.entries import Entry
+from status.hub.slots import NOWHERE
 from status.models import Job
 from status.pace import Pace
 
@@ -14,9 +15,10 @@ from status.pace import Pace
 class Listener:
     """One who listens to one job. What it has not taken yet is replaced by what is newer."""
 
-    def __init__(self, entry: Entry, settle: Callable[[list[Entry]], Awaitable[bool]]) -> None:
-        """`settle` reads what the events of `entry` did not carry; whether it could."""
+    def __init__(self, entry: Entry, settle: Callable[..., Awaitable[bool]], *, log: bool = False) -> None:
+        """`settle` reads what the events of `entry` did not carry; whether it could. `log`: its tail, too."""
         self.entry = entry
+        self.log = log
         self._settle = settle
         self._moved = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -36,24 +38,25 @@ class Listener:
     async def jobs(self) -> AsyncIterator[Job]:
         """The job as it is now, then as it moves, at most once in `FRAME_SECONDS`; the last one has ended.
 
-        It also ends when the row is gone.
+        For who wants the log it comes again also when `entry.tail` has got lines. It also ends when the row is gone.
 
         Example:
             >>> async with get_hub().listen(job_id) as listener:
             ...     async for job in listener.jobs():
             ...         print(job.state)
         """
-        seen = -1
+        seen = (-1, NOWHERE)
+        logs = {self.entry.subject} if self.log else frozenset()
         while True:
             self._moved.clear()
             self._urgent.clear()
             # While rows cannot be read, an ending waits for its result: the hub's repair comes back to it.
-            if await self._settle([self.entry]):
-                version, job = self.entry.version, self.job
+            if await self._settle([self.entry], logs):
+                moment, job = (self.entry.version, self.entry.tail_end if self.log else NOWHERE), self.job
                 if job is None:
                     return
-                if version != seen:
-                    seen = version
+                if moment != seen:
+                    seen = moment
                     self._pace.take(time.monotonic(), conf.current().frame_seconds)
                     yield job
                     if not job.is_live:

@@ -1,13 +1,15 @@
 """What runs in the hub's thread: reading rows and rendering regions."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import close_old_connections, connections
 
+from status.cells import Painted
 from status.events import JobEvent, Line, TopicEvent
 from status.hub.entries import Live
 from status.hub.slots import NOWHERE, Frame, Place
@@ -16,8 +18,15 @@ from status.regions import Region, Subject
 from status.rendering import Shown, append, changes, load_topics, look_of, render, render_lines, swap
 
 T = TypeVar("T")
-Memo = dict[tuple[Any, ...], str]
+Memo = dict[tuple[Any, ...], Painted]
 Moment = dict[Subject, tuple[int, Shown]]
+Work = list[tuple[Live, set[Region]]]
+
+_QUICK = {f"status/partials/{name}.html" for name in ("badge", "bar", "card", "figures", "progress", "row")}
+"""Ours that show nothing but a job's own columns. Yours of the same name may read rows: then that was found out."""
+
+MOST_QUICK = 50
+"""So many regions take the event loop a few milliseconds."""
 
 
 class Painter:
@@ -25,6 +34,12 @@ class Painter:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="status-hub")
+        self._last: Future[Any] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that it was asked is done: what is painted elsewhere now overtakes nothing."""
+        return self._last is None or self._last.done()
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Call `work` in the thread, with a connection to the database that is still good."""
@@ -36,7 +51,8 @@ class Painter:
             finally:
                 close_old_connections()
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        self._last = future = self._thread.submit(run)
+        return await asyncio.wrap_future(future)
 
     async def stop(self) -> None:
         """End the thread, with its connections."""
@@ -59,7 +75,19 @@ def read_tail(job_id: UUID) -> list[Line]:
     return Job(pk=job_id).tail
 
 
-def paint(work: Iterable[tuple[Live, set[Region]]], moment: Moment) -> list[tuple[Live, Frame]]:
+def paint_at_once(work: Work, moment: Moment) -> list[tuple[Live, Frame]] | None:
+    """As `paint`, in the event loop; None where it takes the thread, to which going costs as much as a card."""
+    templates = [region.template for _live, regions in work for region in regions]
+    if len(templates) > MOST_QUICK or not _QUICK.issuperset(templates):
+        return None
+    try:
+        return paint(work, moment)
+    except SynchronousOnlyOperation:
+        _QUICK.difference_update(templates)
+        return None
+
+
+def paint(work: Work, moment: Moment) -> list[tuple[Live, Frame]]:
     """Render regions; each subject, template and language once, whoever shows it.
 
     Args:
@@ -70,33 +98,43 @@ def paint(work: Iterable[tuple[Live, set[Region]]], moment: Moment) -> list[tupl
         For each page a frame of what is different now.
     """
     memo: Memo = {}
+    pages: dict[tuple[str, str], Work] = {}
+    for live, regions in work:
+        pages.setdefault((live.view.language, live.view.timezone), []).append((live, regions))
+    for same in pages.values():
+        with look_of(same[0][0].view):
+            for live, regions in same:
+                for region in regions:
+                    if not region.appends:
+                        _render(live, region, moment, memo)
+    # Only now is noted what pages show: where one rendering fails, nobody's changes are lost by that.
     return [(live, _paint_page(live, regions, moment, memo)) for live, regions in work]
 
 
 def _paint_page(live: Live, regions: set[Region], moment: Moment, memo: Memo) -> Frame:
     frame = Frame()
-    with look_of(live.view):
-        for region in live.view.regions:
-            if region not in regions:
-                continue
-            if region.appends:
-                if _paint_log(live, region, memo):
-                    frame.logs[region.id] = live.feeds[region.id]
-                continue
-            html = _rendered(live, region, moment, memo)
-            before = live.html.get(region.id)
-            if before != html:
-                live.html[region.id] = html
-                frame.parts.update(changes(region, before, html))
+    for region in live.in_order(regions):
+        if region.appends:
+            if _paint_log(live, region, memo):
+                frame.logs[region.id] = live.feeds[region.id]
+            continue
+        painted = _render(live, region, moment, memo)
+        before = live.html.get(region.id)
+        if before is None or before.html != painted.html:
+            live.html[region.id] = painted
+            frame.parts.update(changes(region, before, painted))
     return frame
 
 
-def _rendered(live: Live, region: Region, moment: Moment, memo: Memo) -> str:
+def _render(live: Live, region: Region, moment: Moment, memo: Memo) -> Painted:
     version, shown = moment[region.subject]
-    key = (region.template, region.subject, version, live.view.language, live.view.timezone)
-    if key not in memo:
-        memo[key] = render(region, shown)
-    return memo[key]
+    look = live.view.language, live.view.timezone
+    # The id too: the region's own cells have it in theirs.
+    key = (region.template, region.id, region.subject, version, look)
+    painted = memo.get(key)
+    if painted is None:
+        painted = memo[key] = Painted(render(region, shown, look))
+    return painted
 
 
 def _paint_log(live: Live, region: Region, memo: Memo) -> bool:
@@ -112,8 +150,9 @@ def _paint_log(live: Live, region: Region, memo: Memo) -> bool:
         return False
     key = (region, feed.last, last, live.view.language, live.view.timezone)
     if key not in memo:
-        memo[key] = append(region, render_lines(region, fresh))
-    feed.push(last, memo[key], len(fresh))
+        with look_of(live.view):
+            memo[key] = Painted(append(region, render_lines(region, fresh)))
+    feed.push(last, memo[key].html, len(fresh))
     return True
 
 

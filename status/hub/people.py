@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError
 
@@ -13,13 +13,23 @@ from status.events import LogoutEvent
 from status.hub.slots import Connection, Frame
 from status.models import Notification
 from status.notifications import Inbox, read_inboxes
-from status.regions import Kind, View
-from status.rendering import BELL_ID, TOAST_SLOTS, last_beat, look_of, render_toast, swap_bell, swap_toast
+from status.regions import View
+from status.rendering import (
+    BEAT_ID,
+    BELL_ID,
+    FRESH_SECONDS,
+    TOAST_SLOTS,
+    beat,
+    last_beat,
+    look_of,
+    render_toast,
+    swap_bell,
+    swap_toast,
+)
 
 logger = logging.getLogger(__name__)
 
-FRESH_SECONDS = 60.0
-"""What is unread and older makes no toast any more, when a lost message is made good."""
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 GREETED_SECONDS = 8.0
 """A page that opens shows the toasts which the page before it has only just shown."""
@@ -30,15 +40,19 @@ class Page:
     """One open page of a user, and what it has been told."""
 
     view: View
-    jobs: frozenset[UUID] = frozenset()
-    """What it shows live itself, and so makes no toasts of."""
     greeted: bool = False
     count: int | None = None
-    told: set[int] = field(default_factory=set)
+    polled_until: datetime = NEVER
+    """What is older it was told of by what it polled, while it had no socket."""
+    told: frozenset[int] = frozenset()
     """Notifications it needs no toast of any more."""
-    slots: list[int | None] = field(default_factory=lambda: [None] * TOAST_SLOTS)
+    slots: tuple[int | None, ...] = (None,) * TOAST_SLOTS
     """The notification in each place for a toast."""
     turn: int = 0
+
+    def fill(self, slot: int, held: int | None) -> None:
+        """Note which notification is in a place."""
+        self.slots = (*self.slots[:slot], held, *self.slots[slot + 1 :])
 
 
 class People:
@@ -56,10 +70,11 @@ class People:
         self._stale: set[str] = set()
         self._kick = asyncio.Event()
 
-    async def join(self, connection: Connection, view: View) -> None:
-        """Someone has opened a page."""
-        jobs = frozenset(subject.job_id for subject in view.subjects if subject.kind is Kind.JOB)
-        self._pages.setdefault(connection.user, {})[connection] = Page(view=view, jobs=jobs)
+    async def join(self, connection: Connection, view: View, polled_until: datetime | None) -> None:
+        """Someone has opened a page; until `polled_until` it was told of notifications by what it polled."""
+        self._pages.setdefault(connection.user, {})[connection] = Page(
+            view=view, polled_until=polled_until or NEVER
+        )
         await self._join_user(connection.user)
 
     async def leave(self, connection: Connection) -> None:
@@ -72,20 +87,21 @@ class People:
         await self._leave_user(connection.user)
 
     def stays(self, connection: Connection) -> bool:
-        """Whether its page waits for notifications, and so has always something to wait for."""
+        """Whether its page has always something to wait for: notifications, or what its forms start."""
         page = self._pages.get(connection.user, {}).get(connection)
-        return page is not None and page.view.bell
+        return page is not None and page.view.stays
 
-    async def greeting(self, connection: Connection) -> dict[str, str]:
-        """The bell as it is now, for the first frame of a page."""
-        page = self._pages[connection.user][connection]
-        if not page.view.bell:
-            return {}
-        # What changes from now on is painted after this, and sent after the first frame.
-        page.greeted = True
-        found = await self._in_thread(_paint, {connection.user: [page]}, GREETED_SECONDS)
-        parts: dict[str, str] = found[page]
-        return parts
+    async def greetings(self, connections: Iterable[Connection]) -> dict[Connection, dict[str, str]]:
+        """The bells as they are now, for the first frames of pages; nothing for those that have none."""
+        pages = {connection: self._pages[connection.user][connection] for connection in connections}
+        asked: dict[str, list[Page]] = {}
+        for connection, page in pages.items():
+            if page.view.bell:
+                # What changes from now on is painted after this, and sent after the first frame.
+                page.greeted = True
+                asked.setdefault(connection.user, []).append(page)
+        found = await self._in_thread(_paint, asked, GREETED_SECONDS) if asked else {}
+        return {connection: found.get(page, {}) for connection, page in pages.items()}
 
     def mark(self, users: Iterable[str]) -> None:
         """The notifications of these users have changed, or may have."""
@@ -143,23 +159,26 @@ def _changes(page: Page, inbox: Inbox) -> dict[str, str]:
     if page.count != inbox.count:
         page.count = inbox.count
         parts[BELL_ID] = swap_bell(inbox.count)
-    unread = {row.pk for row in inbox.fresh}
+    unread = frozenset(row.pk for row in inbox.fresh)
     for slot, held in enumerate(page.slots):
         if held is not None and held not in unread:
-            page.slots[slot] = None
+            page.fill(slot, None)
             parts[f"toast-{slot}"] = swap_toast(slot, "")
-    fresh = [row for row in inbox.fresh if row.pk not in page.told and row.job_id not in page.jobs]
+    fresh = [row for row in inbox.fresh if row.pk not in page.told and row.created_at > page.polled_until]
+    jobs = page.view.jobs if fresh else frozenset()
     page.told = unread
     # Of many at once the newest; the bell counts them all.
-    for row in fresh[-TOAST_SLOTS:]:
+    for row in [row for row in fresh if row.job_id not in jobs][-TOAST_SLOTS:]:
         slot = _take_slot(page, row)
         parts[f"toast-{slot}"] = swap_toast(slot, render_toast(row))
+        # Should the socket die now, the page knows that it has been told.
+        parts[BEAT_ID] = beat()
     return parts
 
 
 def _take_slot(page: Page, row: Notification) -> int:
     """An empty place, or in turn the one whose toast is the oldest."""
     slot = page.slots.index(None) if None in page.slots else page.turn
-    page.slots[slot] = row.pk
+    page.fill(slot, row.pk)
     page.turn = (slot + 1) % TOAST_SLOTS
     return slot

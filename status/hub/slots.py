@@ -5,7 +5,7 @@ import contextlib
 import logging
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -116,6 +116,23 @@ class LogFeed:
         return self._block
 
 
+def hand_out(frame: Frame, connections: Iterable["Connection"]) -> None:
+    """Put `frame` to all who have had their first one; nearly all take it at once."""
+    if frame.logs:
+        for connection in connections:
+            if connection.ready:
+                connection.put(frame)
+        return
+    packed, written = frame.packed, 0
+    for connection in connections:
+        write = connection.direct
+        if write is not None and write(packed):
+            written += 1
+        elif connection.ready:
+            connection.put(frame)
+    counters.frame_bytes.observe(len(packed), written)
+
+
 class Connection:
     """One socket: its slot, its place in the logs, and while something waits, the task that writes to it."""
 
@@ -127,6 +144,7 @@ class Connection:
         "_since",
         "_task",
         "_write",
+        "direct",
         "log_ends",
         "ready",
         "session",
@@ -146,14 +164,15 @@ class Connection:
         self._send = send
         self._close = close
         self._write = write
+        self.direct: Callable[[bytes], bool] | None = None
+        """`write`, while frames may go out by it: the first was sent, and nothing waits."""
+        self.ready = False
         self._pending: Frame | None = None
         self._task: asyncio.Task[None] | None = None
         self._since: float | None = None
         self._ended = False
         self.user = user
         self.session = session
-        self.ready = False
-        """Whether it has its first, whole frame; before that, changes are of no use to it."""
         self.log_ends: dict[str, Place] = {}
 
     def put(self, frame: Frame) -> None:
@@ -163,7 +182,9 @@ class Connection:
             self._pending = frame if self._pending is None else self._pending.then(frame)
         elif not self._ended and not frame.logs and self._write is not None and self._write(frame.packed):
             counters.frame_bytes.observe(len(frame.packed))
+            self.direct = self._write
         elif not self._ended:
+            self.direct = None
             self._pending = frame
             self._task = asyncio.get_running_loop().create_task(self._drain())
 
@@ -174,6 +195,7 @@ class Connection:
     def stop(self) -> None:
         """Send nothing more."""
         self._ended = True
+        self.direct = None
         if self._task is not None:
             self._task.cancel()
 
@@ -205,6 +227,7 @@ class Connection:
                 await self._close(1011)
         finally:
             self._task = self._since = None
+            self.direct = None if self._ended else self._write
 
     async def _log_text(self, frame: Frame) -> str:
         texts = []

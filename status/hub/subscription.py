@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Set
+from functools import partial
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError
@@ -13,8 +14,10 @@ from status.hub.entries import Entry
 from status.hub.listeners import Listener
 from status.hub.painting import Painter, read_tail
 from status.hub.slots import Connection
+from status.hub.together import Together
 from status.regions import Subject
 from status.rendering import load
+from status.visitors import Visitor, read_visitors
 
 logger = logging.getLogger(__name__)
 
@@ -31,16 +34,24 @@ class Subscription:
         self._painter = Painter()
         self._in_thread = self._painter.run
         self._reading = asyncio.Lock()
+        self._reads = Together(self._read_together)
+        self._visitors = Together(partial(self._in_thread, read_visitors))
 
     async def _start(self) -> None:
         """Have events received."""
         raise NotImplementedError
 
+    async def visitor(self, session_key: str) -> Visitor:
+        """Who is logged in with that session; read once for all who come at the same moment."""
+        return await self._visitors.ask(session_key)
+
     # -- programs ------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def listen(self, job_id: UUID) -> AsyncIterator[Listener]:
+    async def listen(self, job_id: UUID, *, log: bool = False) -> AsyncIterator[Listener]:
         """Know of one job, without a page: it joins the group, then reads the row, unless a page shows the job.
+
+        With `log`, the tail of its log is kept up as well.
 
         Who asks must check with `status.access` that the user may watch it.
 
@@ -56,7 +67,7 @@ class Subscription:
         await self._start()
         subject = Subject.job(job_id)
         entry = self._entries.setdefault(subject, Entry(subject))
-        listener = Listener(entry, self._settle)
+        listener = Listener(entry, self._settle, log=log)
         entry.listeners.add(listener)
         try:
             await self._join([entry])
@@ -88,30 +99,41 @@ class Subscription:
 
     # -- groups and rows -----------------------------------------------------------------------------------
 
-    async def _join(self, entries: list[Entry]) -> None:
-        """Join first, then read: what happens in between arrives as an event."""
+    async def _join(self, entries: Iterable[Entry]) -> None:
+        """Join first, then read: what happens in between arrives as an event.
+
+        It is nobody's own: who asked first may go away before the others have what they wait for.
+        """
+        entries = list(entries)
         fresh = [entry for entry in entries if entry.joined is None]
-        loop = asyncio.get_running_loop()
-        for entry in fresh:
-            entry.joined = loop.create_future()
+        if fresh:
+            joining = asyncio.get_running_loop().create_task(self._join_groups(fresh))
+            # Whoever still waits gets the error; if nobody does, it is of no interest.
+            joining.add_done_callback(lambda task: task.cancelled() or task.exception())
+            for entry in fresh:
+                entry.joined, entry.joining = joining, True
+        for joined in {entry.joined for entry in entries if entry.joined is not None}:
+            await asyncio.shield(joined)
+
+    async def _join_groups(self, fresh: list[Entry]) -> None:
         try:
             for entry in fresh:
                 await self._layer.group_add(entry.subject.group, self._channel)
-            if fresh:
-                await self._read(fresh)
-        except BaseException as error:
+            await self._reads.ask(fresh)
+        except BaseException:
             for entry in fresh:
-                joined, entry.joined = entry.joined, None
-                if joined is not None and not joined.done():
-                    joined.set_exception(ConnectionError(f"{entry.subject.group} was not joined: {error!r}"))
-                    joined.exception()
+                entry.joined = None
             raise
-        for entry in fresh:
-            if entry.joined is not None:
-                entry.joined.set_result(None)
-        for entry in entries:
-            if entry.joined is not None:
-                await entry.joined
+        finally:
+            # Its joiners may all have gone away meanwhile.
+            for entry in fresh:
+                entry.joining = False
+                await self._release(entry)
+
+    async def _read_together(self, asked: list[list[Entry]]) -> list[None]:
+        """Read the rows of all who join at the same moment."""
+        await self._read([entry for entries in asked for entry in entries])
+        return [None] * len(asked)
 
     async def _read(self, entries: list[Entry]) -> None:
         found = await self._in_thread(load, [entry.subject for entry in entries])
@@ -124,8 +146,9 @@ class Subscription:
                 entry.offer_topic(shown.topic)
 
     async def _release(self, entry: Entry) -> None:
-        """Leave the group of an entry that nobody needs any more."""
-        if not entry.lives and not entry.listeners and self._entries.get(entry.subject) is entry:
+        """Leave the group of an entry that nobody needs any more; while it is being joined, that comes after."""
+        is_needed = entry.joining or entry.lives or entry.listeners
+        if not is_needed and self._entries.get(entry.subject) is entry:
             del self._entries[entry.subject]
             if entry.recount is not None:
                 entry.recount.cancel()

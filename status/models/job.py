@@ -4,6 +4,7 @@ import json
 import uuid
 from datetime import timedelta
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,19 +28,14 @@ if TYPE_CHECKING:
 JobManager = models.Manager.from_queryset(JobQuerySet)
 
 # The lists hold what people started; the members of a workflow are on its page.
-LIST_INDEXES: dict[str, list[str]] = {
-    "created": [],
-    "owner": ["owner"],
-    "state": ["state"],
-    "owner_state": ["owner", "state"],
-    "task": ["task"],
-    "queue": ["queue"],
-    "worker": ["worker"],
-    "schedule": ["schedule"],
-}
+LIST_INDEXES: dict[str, list[str]] = {"created": [], "owner_state": ["owner", "state"]}
+LIST_INDEXES |= {name: [name] for name in ("owner", "state", "task", "queue", "worker", "schedule")}
 
 # What an instance computes once from its columns.
 _CACHED = {"step_list", "tail", "files", "branch"}
+
+_MOVING = LIVE_FIELDS[1:]
+_moving = attrgetter(*_MOVING)
 
 
 class Job(models.Model):
@@ -76,6 +72,9 @@ class Job(models.Model):
     output = models.JSONField(_("result for what follows"), null=True, blank=True)
     tally = models.JSONField(_("members by state"), default=dict, blank=True)
     refreshed_at = models.DateTimeField(_("refreshed at"), null=True, blank=True)
+
+    is_indexed = models.BooleanField(default=False)
+    """Whether the words by which it is found are written; of members they are not."""
 
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.QUEUED)
     failure = models.CharField(_("failure"), max_length=12, choices=Failure.choices, blank=True, default="")
@@ -159,14 +158,29 @@ class Job(models.Model):
                 name="status_job_inside",
                 condition=Q(parent__isnull=False),
             ),
+            models.Index(
+                fields=["created_at", "id"],
+                name="status_job_unindexed",
+                condition=Q(is_indexed=False, parent__isnull=True),
+            ),
+            models.Index(
+                fields=["finished_at", "id"],
+                name="status_job_member_ended",
+                condition=Q(finished_at__isnull=False, parent__isnull=False),
+            ),
             models.Index(fields=["root", "state"], name="status_job_root"),
+            models.Index(fields=["key"], name="status_job_key", condition=Q(key__isnull=False)),
             models.Index(
                 fields=["refreshed_at"],
                 name="status_job_refreshed",
                 condition=Q(refreshed_at__isnull=False),
             ),
         ]
-        permissions = [("stop_job", "Can stop a running job at once")]
+        permissions = [
+            ("stop_job", "Can stop a running job at once"),
+            ("change_queue", "Can pause and resume a queue"),
+            ("change_schedule", "Can make, edit, pause, run and delete schedules"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["parent", "position"],
@@ -221,8 +235,10 @@ class Job(models.Model):
     def at(self, event: JobEvent) -> "Job":
         """This job as `event` shows it; neither self nor the row changes."""
         job = Job.__new__(Job)
-        job.__dict__ = {name: value for name, value in self.__dict__.items() if name not in _CACHED}
-        job.__dict__.update({name: getattr(event, name) for name in LIVE_FIELDS[1:]})
+        job.__dict__ = dict(self.__dict__)
+        for name in _CACHED:
+            job.__dict__.pop(name, None)
+        job.__dict__.update(zip(_MOVING, _moving(event), strict=True))
         job.steps = [step.to_wire() for step in event.steps]
         job.step_list = list(event.steps)
         job.__dict__["_files_of"] = self if event.file_count == self.file_count else None
@@ -271,9 +287,13 @@ class Job(models.Model):
     @property
     def step(self) -> Step | None:
         """The step that runs, or the last that did."""
-        begun = [step for step in self.step_list if step.state != "pending"]
-        running = [step for step in begun if step.state == "running"]
-        return next(reversed(running or begun), None)
+        last = None
+        for step in reversed(self.step_list):
+            if step.state == "running":
+                return step
+            if last is None and step.state != "pending":
+                last = step
+        return last
 
     @property
     def step_number(self) -> int:

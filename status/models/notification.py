@@ -29,14 +29,15 @@ NotificationManager = models.Manager.from_queryset(NotificationQuerySet)
 
 
 class Notification(models.Model):
-    """One thing that one user is told. Of each attempt of a job there is one at most."""
+    """One thing that one user is told. Of each attempt's end there is one at most."""
 
     class Kind(models.TextChoices):
-        """How a job ended, or a message from a task or a view."""
+        """How a job ended, that it waits for somebody, or a message from a task or a view."""
 
         SUCCEEDED = "succeeded", _("Succeeded")
         FAILED = "failed", _("Failed")
         CANCELLED = "cancelled", _("Cancelled")
+        WAITING = "waiting", _("Waits for someone")
         MESSAGE = "message", _("Message")
 
     owner = models.ForeignKey(

@@ -1,22 +1,35 @@
 """Choosing and moving jobs. `advance` is the one place where a job changes its state."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import models, transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 from django.dispatch import Signal
 from django.utils import timezone
 
 from status.events import JobEvent
+from status.models.statements import Slot, Statement, can_return, update
 from status.states import LIVE, TERMINAL, State, below
 
 if TYPE_CHECKING:
-    from status.models.job import Job  # noqa: F401  # Named in quotes below.
+    from status.models.job import Job  # Named in quotes below.
 
+TOLD = ("owner_id", "parent_id", "title")
+CHOSEN = "owner__status_preferences__chosen"
 job_ended = Signal()
-"""Sent with `job_id`, `attempt` and `state` by `advance`, within the transaction that ends a job."""
+"""Sent by `advance`, within the transaction that ends a job, with `job_id`, `attempt`, `state`, these columns, and as
+`chosen` how its owner wants to be told.
+
+They come with the UPDATE, so that nobody has to ask for them."""
+
+NEXT_SEQ = F("seq") + 1
+
+job_waits = Signal()
+"""Sent as `job_ended`, and with `waits_for`, within the transaction that begins a wait for somebody."""
 
 # An attempt begins with these.
 FRESH: dict[str, Any] = {
@@ -66,6 +79,50 @@ LIVE_FIELDS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """What tells the statements of `advance` apart."""
+
+    state: str
+    leaves: frozenset[str]
+    is_numbered: bool
+    columns: tuple[tuple[str, Any], ...]
+    """What is written: names, each with its expression or None, if it is a value."""
+    returns: bool
+
+    def made(self, rows: "models.QuerySet[Job]") -> Statement:
+        """The guarded UPDATE of `rows`."""
+
+        def slot(name: str) -> Any:
+            return Slot(name, rows.model._meta.pk if name == "pk" else rows.model._meta.get_field(name))
+
+        attempt, lower = slot("attempt"), below(self.state)
+        if self.leaves <= set(lower):
+            # Beginnings and endings, the most frequent by far: the same in fewer words.
+            newer = Q(attempt__lte=attempt)
+        else:
+            newer = Q(attempt__lt=attempt) | Q(attempt=attempt, state__in=lower)
+            # Only reports follow each other in one state. Who says late that a job waits may have been declared lost.
+            if self.is_numbered and self.state != State.WAITING:
+                newer |= Q(attempt=attempt, state=self.state, seq__lt=slot("seq"))
+        due = rows.filter(newer, pk=slot("pk"), state__in=sorted(self.leaves))
+        values = {name: slot(name) if value is None else value for name, value in self.columns}
+        if not self.returns:
+            return update(due, values)
+        preferences = rows.model._meta.apps.get_model("status", "Preferences")
+        chosen = preferences._base_manager.filter(user=OuterRef("owner")).values("chosen")
+        return update(due, values, TOLD, [Subquery(chosen)])
+
+
+@lru_cache(maxsize=256)
+def _made_before(move: _Move, model: "type[Job]", alias: str) -> Statement:
+    return move.made(model._base_manager.using(alias))
+
+
+def _is_expression(value: Any) -> bool:
+    return hasattr(value, "resolve_expression")
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     """Chooses and moves jobs."""
 
@@ -81,6 +138,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         attempt: int,
         seq: int | None = None,
         only_from: Iterable[str] | None = None,
+        waits_for: str = "",
         **fields: Any,
     ) -> bool:
         """Move a job to `state` and write `fields`, unless the row knows better.
@@ -96,6 +154,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             seq: its sequence number within the attempt; None for a caller who has none (not the worker that
                 runs the attempt): the row's number is raised by one.
             only_from: narrows the states which may be left.
+            waits_for: what somebody is to do before it goes on, if that shall be told now.
             fields: other columns to write in the same statement.
 
         Returns:
@@ -105,25 +164,38 @@ class JobQuerySet(models.QuerySet["Job"]):
             >>> Job.objects.advance(job.id, State.CANCELLED, attempt=1, only_from=[State.QUEUED])
             True
         """
-        leaves = set(only_from or LIVE)
-        if leaves <= set(below(state)):
-            # Beginnings and endings, the most frequent by far: the same in fewer words.
-            newer = Q(attempt__lte=attempt)
-        else:
-            newer = Q(attempt__lt=attempt) | Q(attempt=attempt, state__in=below(state))
-            # Only reports follow each other in one state. Who says late that a job waits may have been declared lost.
-            if seq is not None and state != State.WAITING:
-                newer |= Q(attempt=attempt, state=state, seq__lt=seq)
-        changed = self.filter(newer, pk=job_id, state__in=sorted(leaves))
-        fields |= {"state": state, "attempt": attempt, "seq": F("seq") + 1 if seq is None else seq}
-        if state not in TERMINAL:
-            return bool(changed.update(**fields))
-        # Who is to be told of the end is told by the same transaction, or nothing has ended.
+        self._for_write = True
+        values = {**fields, "state": state, "attempt": attempt, "seq": NEXT_SEQ if seq is None else seq}
+        if state in TERMINAL:
+            values = {"finished_at": timezone.now(), "poll_at": None, **values}
+            if state == State.FAILED or attempt > 1:
+                # Jobs are found by the words of their error; see status/searching.py.
+                values["is_indexed"] = False
+        move = _Move(
+            state=str(state),
+            leaves=frozenset(only_from or LIVE),
+            is_numbered=seq is not None,
+            columns=tuple((name, value if _is_expression(value) else None) for name, value in values.items()),
+            returns=(state in TERMINAL or bool(waits_for)) and can_return(self.db),
+        )
+        statement = move.made(self) if self.query.where else _made_before(move, self.model, self.db)
+        values["pk"] = job_id
+        if state not in TERMINAL and not waits_for:
+            return bool(statement.run(values))
+        # Who is to be told of the end, or of the wait, is told by the same transaction, or there is none.
         with transaction.atomic(using=self.db):
-            ended = changed.update(**{"finished_at": timezone.now(), "poll_at": None, **fields})
-            if ended:
-                job_ended.send(self.model, job_id=job_id, attempt=attempt, state=state)
-        return bool(ended)
+            found = statement.run(values)
+            if not found:
+                return False
+            if isinstance(found, int):
+                row = self.model._base_manager.using(self.db).filter(pk=job_id)
+                found = list(row.values_list(*TOLD, CHOSEN))
+            told = dict(zip((*TOLD, "chosen"), found[0], strict=True))
+            if waits_for:
+                job_waits.send(self.model, job_id=job_id, waits_for=waits_for, **told)
+            else:
+                job_ended.send(self.model, job_id=job_id, attempt=attempt, state=state, **told)
+        return True
 
     def reopen(self, *, held: bool) -> int:
         """Queue those of these that failed or were cancelled again: the one way out of a terminal state.

@@ -37,6 +37,8 @@ class Token(models.Model):
     scope = models.CharField(_("scope"), max_length=4, choices=Scope.choices, default=Scope.READ)
     created_at = models.DateTimeField(_("made"), default=timezone.now)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    """From then on it is refused; None: it has no end."""
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
 
     class Meta:
@@ -46,25 +48,44 @@ class Token(models.Model):
         return self.name
 
     @classmethod
-    def make(cls, user: Any, name: str, scope: str) -> tuple[Self, str]:
+    def make(cls, user: Any, name: str, scope: str, days: int | None = None) -> tuple[Self, str]:
         """A new token of `user`, and its secret, which is nowhere else.
+
+        Args:
+            user: as whom a program that shows it acts.
+            name: what it is for.
+            scope: how far it goes.
+            days: until it ends; None: it does not.
 
         Example:
             >>> token, secret = Token.make(request.user, "nightly import", Token.Scope.ACT)
         """
         secret = PREFIX + secrets.token_urlsafe(32)
-        return cls.objects.create(user=user, name=name, scope=scope, hash=token_hash(secret)), secret
+        expires_at = None if days is None else timezone.now() + timedelta(days=days)
+        token = cls.objects.create(
+            user=user, name=name, scope=scope, expires_at=expires_at, hash=token_hash(secret)
+        )
+        return token, secret
 
     @classmethod
     def of(cls, secret: str) -> Self | None:
-        """The token of a secret, with its user; None if there is none, it was revoked, or the user is not active."""
+        """The token of a secret, with its user, also one that has expired.
+
+        None if there is none, it was revoked, or the user is not active.
+        """
         found = cls.objects.select_related("user").filter(hash=token_hash(secret), revoked_at=None).first()
         if found is None or not found.user.is_active:
             return None
         now = timezone.now()
-        if found.last_used_at is None or found.last_used_at < now - USED_WITHIN:
+        used_lately = found.last_used_at is not None and found.last_used_at >= now - USED_WITHIN
+        if not used_lately and not found.has_expired:
             cls.objects.filter(pk=found.pk).update(last_used_at=now)
         return found
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether it is refused because its end has come."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()
 
     @property
     def session(self) -> str:

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext as _
 
 from status import access, jobs, registry
 from status.cursors import Cursor
@@ -33,7 +34,7 @@ def find(caller: Caller, job_id: UUID) -> Job:
     """
     job = Job.objects.filter(pk=job_id).defer("traceback", "signature").first()
     if job is None or not access.may_watch_job(caller.user, job):
-        raise Refused("not-found", "There is no such job.")
+        raise Refused("not-found", _("There is no such job."))
     return job
 
 
@@ -50,18 +51,20 @@ def listed(caller: Caller, states: Iterable[str] = (), after: str | None = None,
         Refused: `after` is no cursor, a state is unknown, or the limit too large.
     """
     if not 1 <= limit <= MOST_LISTED:
-        raise Refused.because_of("limit", f"A number from 1 to {MOST_LISTED}.")
+        raise Refused.because_of(
+            "limit", _("A number from %(least)d to %(most)d.") % {"least": 1, "most": MOST_LISTED}
+        )
     found = access.visible_jobs(caller.user).defer("traceback", "signature")
     chosen = list(states)
     if chosen:
         if set(chosen) - set(State.values):
-            raise Refused.because_of("state", f"One of {', '.join(State.values)}.")
+            raise Refused.because_of("state", _("One of %s.") % ", ".join(State.values))
         found = found.filter(state__in=chosen)
     if after is not None:
         try:
             cursor = Cursor.read(after)
         except ValueError as error:
-            raise Refused.because_of("after", "Not the `next` of a page of jobs.") from error
+            raise Refused.because_of("after", _("Not the `next` of a page of jobs.")) from error
         found = found.filter(cursor.older)
     rows = list(found.order_by("-created_at", "-id")[: limit + 1])
     last = rows[limit - 1] if len(rows) > limit else None
@@ -92,16 +95,17 @@ def start(
     entry = registry.startables.get(name)
     if entry is None or not registry.may_start(caller.user, entry):
         names = ", ".join(sorted(found.name for found in registry.allowed(caller.user)))
-        raise Refused.because_of("job", f"You may start: {names or 'nothing'}.")
+        raise Refused.because_of("job", _("You may start: %s.") % (names or _("nothing")))
     unknown = sorted({*params, *(files or ())} - set(entry.form.base_fields))
     if unknown:
-        known = ", ".join(entry.form.base_fields) or "none"
-        raise _bad_params([(name, f"There is no such parameter. Known: {known}.") for name in unknown])
+        text = _("There is no such parameter. Known: %s.") % (", ".join(entry.form.base_fields) or _("none"))
+        raise _bad_params([(name, text) for name in unknown])
     form = entry.form(_form_data(entry, params), files)
     if not form.is_valid():
         raise _bad_form(form)
     try:
-        return start_from_form(entry, form, caller.user, key_of("api", caller.user, key[:LONGEST_KEY]))
+        held_by = key_of("api", caller.user, key[:LONGEST_KEY])
+        return start_from_form(entry, form, caller.user, held_by, actor=caller.actor)
     except ValidationError as error:
         form.add_error(None, error)
         raise _bad_form(form) from error
@@ -125,7 +129,7 @@ def _form_value(name: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
-    raise _bad_params([(name, "A text, a number, true, false, null, or a list of these.")])
+    raise _bad_params([(name, _("A text, a number, true, false, null, or a list of these."))])
 
 
 def _bad_form(form: forms.Form) -> Refused:
@@ -149,7 +153,7 @@ def cancel(caller: Caller, job_id: UUID) -> Job:
     Raises:
         Refused: there is none that the caller may watch, or the caller may not act on it.
     """
-    return jobs.cancel(_to_act_on(caller, job_id))
+    return jobs.cancel(_to_act_on(caller, job_id), actor=caller.actor)
 
 
 def retry(caller: Caller, job_id: UUID) -> Job:
@@ -160,13 +164,12 @@ def retry(caller: Caller, job_id: UUID) -> Job:
     """
     job = _to_act_on(caller, job_id)
     if job.state not in {State.FAILED, State.CANCELLED}:
-        raise Refused(
-            "conflict", f"This job is {job.state}. A job can be retried when it has failed or was cancelled."
-        )
+        text = _("This job is %s. A job can be retried when it has failed or was cancelled.")
+        raise Refused("conflict", text % job.state)
     try:
-        return jobs.retry(job)
+        return jobs.retry(job, actor=caller.actor)
     except IntegrityError as error:
-        text = "Another job with the same key is under way. Retry when it has ended."
+        text = _("Another job with the same key is under way. Retry when it has ended.")
         raise Refused("conflict", text) from error
 
 
@@ -174,5 +177,5 @@ def _to_act_on(caller: Caller, job_id: UUID) -> Job:
     caller.must_act()
     job = find(caller, job_id)
     if not access.may_act(caller.user, job):
-        raise Refused("forbidden", "You may watch this job, and not act on it.")
+        raise Refused("forbidden", _("You may watch this job, and not act on it."))
     return job

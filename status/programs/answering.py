@@ -9,11 +9,12 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
 from status.programs.callers import Caller, by_session, by_token, has_token
 from status.programs.refusals import Refused
-from status.programs.wire import Problem
+from status.programs.wire import JobDocument, Problem
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 View = Callable[..., Any]
@@ -30,6 +31,21 @@ def answer(document: msgspec.Struct, *, status: int = 200, **headers: str) -> Ht
     return response
 
 
+def answer_job(request: HttpRequest, document: JobDocument) -> HttpResponse:
+    """One job, or 304 for who has it as it is (RFC 9110, 13.1.2)."""
+    response = answer(document, ETag=f'"{document.version}"')
+    if not {document.version, "*"} & versions_known(request):
+        return response
+    del response["Content-Type"]
+    return HttpResponse(status=304, headers=dict(response.items()))
+
+
+def versions_known(request: HttpRequest) -> set[str]:
+    """The versions of a job that the sender says it has, in `If-None-Match`."""
+    tags = request.headers.get("If-None-Match", "").split(",")
+    return {tag.strip().removeprefix("W/").strip('"') for tag in tags} - {""}
+
+
 def refuse(refused: Refused) -> HttpResponse:
     """A refusal as an HTTP answer (RFC 9457)."""
     response = answer(refused.problem, status=refused.problem.status)
@@ -41,9 +57,8 @@ def refuse(refused: Refused) -> HttpResponse:
 
 class _Csrf(CsrfViewMiddleware):
     def _reject(self, request: HttpRequest, reason: str) -> Any:
-        raise Refused(
-            "forbidden", f'{reason} Send the cookie "csrftoken" as the header "X-CSRFToken", or use a token.'
-        )
+        text = _('%s Send the cookie "csrftoken" as the header "X-CSRFToken", or use a token.') % reason
+        raise Refused("forbidden", text)
 
 
 def caller_of(request: HttpRequest) -> Caller:
@@ -103,7 +118,7 @@ def for_programs_async(view: View) -> View:
 def must_be(request: HttpRequest, methods: Sequence[str]) -> None:
     """Raise `Refused` for a request with another method."""
     if request.method not in methods:
-        raise Refused("not-allowed", f"Use {' or '.join(methods)}.")
+        raise Refused("not-allowed", _("Use %s.") % ", ".join(methods))
 
 
 def number(request: HttpRequest, name: str, default: int, least: int, most: int) -> int:
@@ -116,5 +131,7 @@ def number(request: HttpRequest, name: str, default: int, least: int, most: int)
     if text is None:
         return default
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or not least <= int(text) <= most:
-        raise Refused.because_of(name, f"A number from {least} to {most}.")
+        raise Refused.because_of(
+            name, _("A number from %(least)d to %(most)d.") % {"least": least, "most": most}
+        )
     return int(text)

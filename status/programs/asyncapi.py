@@ -58,7 +58,10 @@ def asyncapi() -> Schema:
         },
         "operations": {
             **{_name(kind): _asked(kind) for kind in inbound},
-            **{_name(kind): _told(kind) for kind in (messages.Hello, messages.Moved, messages.Error)},
+            **{
+                _name(kind): _told(kind)
+                for kind in (messages.Hello, messages.Moved, messages.Log, messages.Error)
+            },
         },
         "components": {
             "messages": {_name(kind): _message(kind) for kind in [*inbound, *outbound]},

@@ -1,9 +1,13 @@
 """Who asks: a person's session, or a token of a person's."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
+from django.utils.translation import gettext as _
+
 from status import access
+from status.audit import Actor, Source
 from status.models import Token
 from status.programs.refusals import Refused
 
@@ -20,11 +24,17 @@ class Caller:
         """How far: a session may act."""
         return "read" if self.token is not None and self.token.scope == Token.Scope.READ else "act"
 
+    @property
+    def actor(self) -> Actor:
+        """Who asks, for the audit trail."""
+        through = self.token.name if self.token is not None else ""
+        return Actor(user=self.user, source=Source.API, through=through)
+
     def must_act(self) -> None:
         """Raise `Refused` for a token that may only read."""
         if self.scope != "act":
             raise Refused(
-                "forbidden", "This token may only read. Make one that may act at the page of your tokens."
+                "forbidden", _("This token may only read. Make one that may act at the page of your tokens.")
             )
 
 
@@ -47,8 +57,16 @@ def by_token(authorization: str) -> Caller:
     """
     token = Token.of(access.bearer(authorization) or "")
     if token is None:
-        raise Refused("unauthenticated", "This token is unknown, or was revoked.")
+        raise Refused("unauthenticated", _("This token is unknown, or was revoked."))
+    if token.expires_at is not None and token.has_expired:
+        raise expired(token.expires_at)
     return Caller(user=token.user, token=token)
+
+
+def expired(moment: datetime) -> Refused:
+    """The refusal of a token that is good no more since `moment`."""
+    text = _("This token expired on %s. Make another at the page of your tokens.") % f"{moment:%Y-%m-%d}"
+    return Refused("unauthenticated", text)
 
 
 def by_session(user: Any) -> Caller:
@@ -58,5 +76,5 @@ def by_session(user: Any) -> Caller:
         Refused: nobody is.
     """
     if not user.is_authenticated:
-        raise Refused("unauthenticated", 'Log in, or send the header "Authorization: Bearer <token>".')
+        raise Refused("unauthenticated", _('Log in, or send the header "Authorization: Bearer <token>".'))
     return Caller(user=user)

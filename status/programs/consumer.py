@@ -3,18 +3,18 @@
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from datetime import datetime
 
 import msgspec
-from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from status import access, conf, outbox
+from status import access, conf
 from status.consumers import DENIED, GOING_AWAY, NOT_LOGGED_IN, SERVER_SEND, session_hash
 from status.hub import Connection, get_hub
-from status.hub.slots import SEND_SECONDS
+from status.hub.slots import NOWHERE, SEND_SECONDS, Place
+from status.inbound import Allowance, NotText, TooFast, TooLarge, at_once, in_thread
 from status.models import Job
 from status.programs import acts, callers, messages
 from status.programs.callers import Caller
@@ -40,14 +40,9 @@ from status.programs.messages import (
 )
 from status.programs.refusals import Refused
 from status.programs.watches import Watches
-from status.programs.wire import describe
+from status.programs.wire import describe, read_place
 
 logger = logging.getLogger(__name__)
-
-AT_ONCE_SECONDS = 2
-"""What may be sent in so many seconds may also come at once."""
-
-T = TypeVar("T")
 
 
 class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types.
@@ -64,7 +59,7 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         self._connection: Connection | None = None
         self._send_message = self.scope.get(SERVER_SEND, self.base_send)
         self._watches = Watches(self._tell)
-        self._credit, self._credited_at = 0.0, 0.0
+        self._expiry: asyncio.Task[None] | None = None
         await self.accept()
         try:
             caller = await self._identify()
@@ -79,6 +74,8 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
     async def disconnect(self, code: int) -> None:
         """Watch nothing more."""
         self._watches.drop_all()
+        if self._expiry is not None:
+            self._expiry.cancel()
         if self._connection is not None:
             await get_hub().dismiss(self._connection)
 
@@ -88,8 +85,7 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             return
         ref: Ref = None
         try:
-            self._must_not_be_too_fast()
-            text = self._checked_text(text_data)
+            text = self._taken(text_data)
             try:
                 message = messages.parse(text)
             except Refused:
@@ -101,7 +97,7 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             await self._refuse(refused, ref)
         except Exception:
             logger.exception("A message of a program was not done")
-            detail = (
+            detail = _(
                 "It was not done, or not to the end, by a fault of the server. Try again with the same key."
             )
             await self._tell(Error(ref=ref, code="failed", detail=detail, errors=[]))
@@ -111,7 +107,7 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
     async def _identify(self) -> Caller:
         authorization = callers.header_of(self.scope)
         if callers.has_token(authorization):
-            return await _in_thread(callers.by_token, authorization)
+            return await in_thread(callers.by_token, authorization)
         return callers.by_session(self.scope["user"])
 
     async def _admit(self, caller: Caller) -> None:
@@ -126,7 +122,9 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         # Once more: a token that was revoked before the hub listened is not told of again.
         caller = await self._identify()
         settings = conf.current()
-        self._credit, self._credited_at = float(_at_once()), time.monotonic()
+        self._allowance = Allowance()
+        if caller.token is not None and caller.token.expires_at is not None:
+            self._expiry = asyncio.get_running_loop().create_task(self._close_at(caller.token.expires_at))
         self._caller = caller
         await self._tell(
             Hello(
@@ -136,30 +134,32 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
                 limits=Limits(
                     message_bytes=settings.socket_message_bytes,
                     messages_per_second=settings.socket_messages_per_second,
-                    messages_at_once=_at_once(),
+                    messages_at_once=at_once(),
                     watches=settings.socket_watches,
                 ),
             )
         )
 
+    async def _close_at(self, moment: datetime) -> None:
+        await asyncio.sleep((moment - timezone.now()).total_seconds())
+        self._caller = None
+        await self._refuse(callers.expired(moment), None)
+        await self.close(NOT_LOGGED_IN)
+
     # -- what it may send ----------------------------------------------------------------------------------
 
-    def _must_not_be_too_fast(self) -> None:
-        rate, now = conf.current().socket_messages_per_second, time.monotonic()
-        earned = (now - self._credited_at) * rate
-        self._credit = min(self._credit + earned, _at_once())
-        self._credited_at = now
-        if self._credit < 1:
-            raise Refused("too-fast", f"Send {rate:g} messages a second at most. This one was dropped.")
-        self._credit -= 1
-
-    def _checked_text(self, text: str | None) -> str:
-        if text is None:
-            raise Refused.because_of("", "Send JSON as text messages, not binary ones.")
-        most = conf.current().socket_message_bytes
-        if len(text) > most or len(text.encode("utf-8", "surrogatepass")) > most:
-            raise Refused("too-large", f"A message has {most} bytes at most. This one was dropped.")
-        return text
+    def _taken(self, sent: str | None) -> str:
+        settings = conf.current()
+        try:
+            return self._allowance.take(sent)
+        except TooFast as beyond:
+            text = _("Send %g messages a second at most. This one was dropped.")
+            raise Refused("too-fast", text % settings.socket_messages_per_second) from beyond
+        except TooLarge as beyond:
+            text = _("A message has %d bytes at most. This one was dropped.")
+            raise Refused("too-large", text % settings.socket_message_bytes) from beyond
+        except NotText as beyond:
+            raise Refused.because_of("", _("Send JSON as text messages, not binary ones.")) from beyond
 
     async def _do(self, caller: Caller, message: Inbound) -> None:
         ref = message.ref
@@ -168,26 +168,27 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
                 await self._tell(Pong(ref=ref))
             case Start():
                 self._watches.must_have_room()
-                job = await _in_thread(acts.start, caller, message.job, message.params, message.key)
+                job = await in_thread(acts.start, caller, message.job, message.params, message.key)
                 await self._accept_job(job, ref)
                 self._watches.add(job.pk)
             case Watch():
                 self._watches.must_have_room(message.id)
-                await _in_thread(acts.find, caller, message.id)
+                log_after = _log_after(message)
+                await in_thread(acts.find, caller, message.id)
                 await self._tell(Watching(ref=ref, id=message.id))
-                self._watches.add(message.id, message.since)
+                self._watches.add(message.id, message.since, log_after)
             case Unwatch():
                 self._watches.drop(message.id)
                 await self._tell(Unwatched(ref=ref, id=message.id))
             case Cancel():
-                await self._accept_job(await _in_thread(acts.cancel, caller, message.id), ref)
+                await self._accept_job(await in_thread(acts.cancel, caller, message.id), ref)
             case Retry():
                 self._watches.must_have_room(message.id)
-                job = await _in_thread(acts.retry, caller, message.id)
+                job = await in_thread(acts.retry, caller, message.id)
                 await self._accept_job(job, ref)
                 self._watches.add(job.pk)
             case List():
-                page = await _in_thread(acts.listed, caller, message.state, message.after, message.limit)
+                page = await in_thread(acts.listed, caller, message.state, message.after, message.limit)
                 await self._tell(Jobs(ref=ref, jobs=page.jobs, next=page.next))
 
     # -- what it is told -----------------------------------------------------------------------------------
@@ -214,18 +215,13 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             logger.debug("A program went away while it was written to: %r", error)
 
 
-def _at_once() -> int:
-    return max(int(conf.current().socket_messages_per_second * AT_ONCE_SECONDS), 1)
-
-
-async def _in_thread(work: Callable[..., T], *args: Any) -> T:
-    """Call `work` in a thread of its own, for sockets have no request whose thread it could be."""
-
-    def run() -> T:
-        try:
-            return work(*args)
-        finally:
-            # As after a request.
-            outbox.note_sent()
-
-    return await database_sync_to_async(run, thread_sensitive=False)()  # type: ignore[no-any-return]
+def _log_after(message: Watch) -> Place | None:
+    """Where the log that a watch tells begins; None: it tells none."""
+    if not message.log:
+        if message.after:
+            raise Refused.because_of("after", _("Only with `log`."))
+        return None
+    try:
+        return read_place(message.after) if message.after else NOWHERE
+    except ValueError as error:
+        raise Refused.because_of("after", _("Not the `next` of a `log`.")) from error

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from status.programs.refusals import Refused
 from status.programs.requests import Key, Name, read
-from status.programs.wire import Code, FieldError, JobDocument, State
+from status.programs.wire import Code, FieldError, JobDocument, LineDocument, State
 
 Ref = str | int | None
 """What the program calls its message; the answer has it too."""
@@ -31,11 +31,15 @@ class Start(Asked, tag="start"):
 
 
 class Watch(Asked, tag="watch"):
-    """Watch a job. The answer is `watching`, then come `job`s."""
+    """Watch a job. The answer is `watching`, then come `job`s, and `log`s for who wants them."""
 
     id: UUID
     since: str = ""
     """The `version` you know: the first `job` comes when it is another."""
+    log: bool = False
+    """Whether to tell the lines of its log as well: `log`s come, the last lines first."""
+    after: str = ""
+    """`next` of the last `log` you have: all lines behind it come."""
 
 
 class Unwatch(Asked, tag="unwatch"):
@@ -125,6 +129,15 @@ class Moved(Told, tag="job"):
     job: JobDocument
 
 
+class Log(Told, tag="log"):
+    """Lines of a watched job's log, oldest first, each told once; before the `job` that they belong to."""
+
+    id: UUID
+    lines: list[LineDocument]
+    next: str
+    """`after` of what follows, now or later."""
+
+
 class Jobs(Told, tag="jobs"):
     """A page of jobs."""
 
@@ -150,7 +163,7 @@ class Error(Told, tag="error"):
     """The watched job that it is about, if no message is."""
 
 
-Outbound = Hello | Accepted | Watching | Unwatched | Moved | Jobs | Pong | Error
+Outbound = Hello | Accepted | Watching | Unwatched | Moved | Log | Jobs | Pong | Error
 
 VERSION: Final = 1
 

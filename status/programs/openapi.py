@@ -8,8 +8,9 @@ from django.urls import reverse
 
 from status.models.tokens import PREFIX
 from status.programs.acts import MOST_LISTED
+from status.programs.lines import MOST_LINES
 from status.programs.requests import StartRequest
-from status.programs.views import LONGEST_WAIT_SECONDS, MOST_LINES
+from status.programs.views import LONGEST_WAIT_SECONDS
 from status.programs.wire import VERSION, FileList, JobDocument, JobList, LineList, Problem
 from status.states import State
 

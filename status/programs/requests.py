@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+from django.utils.translation import gettext as _
 from msgspec import Meta, Struct
 
 from status.programs.refusals import Refused
@@ -41,9 +42,9 @@ def read(data: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     except msgspec.MsgspecError as error:
         raise misread(error) from error
     except UnicodeDecodeError as error:
-        raise Refused.because_of("", "It is not UTF-8.") from error
+        raise Refused.because_of("", _("It is not UTF-8.")) from error
     except RecursionError as error:
-        raise Refused.because_of("", "It is nested too deeply.") from error
+        raise Refused.because_of("", _("It is nested too deeply.")) from error
 
 
 def misread(error: msgspec.MsgspecError) -> Refused:

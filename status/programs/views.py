@@ -11,16 +11,25 @@ import msgspec
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.exceptions import RequestDataTooBig, TooManyFilesSent
 from django.db import connections
-from django.db.models import Q
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from status.hub import get_hub
 from status.models import Attachment, Job
 from status.programs import acts
-from status.programs.answering import answer, for_programs, for_programs_async, must_be, number
+from status.programs.answering import (
+    answer,
+    answer_job,
+    for_programs,
+    for_programs_async,
+    must_be,
+    number,
+    versions_known,
+)
 from status.programs.callers import Caller
+from status.programs.lines import MOST_LINES, lines_after
 from status.programs.refusals import Refused
 from status.programs.requests import StartRequest, misread, read
 from status.programs.wire import (
@@ -31,13 +40,14 @@ from status.programs.wire import (
     describe_file,
     describe_line,
     is_older,
+    place_text,
+    read_place,
 )
 from status.views import attachments
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 60
-MOST_LINES = 1000
 
 _start_decoder = msgspec.json.Decoder(StartRequest)
 
@@ -60,7 +70,7 @@ def _start(request: HttpRequest, caller: Caller) -> Job:
             return _start_with_files(request, caller)
         asked = read(request.body, _start_decoder)
     except RequestDataTooBig as error:
-        raise Refused("too-large", "Send less, or files as multipart/form-data.") from error
+        raise Refused("too-large", _("Send less, or files as multipart/form-data.")) from error
     except (MultiPartParserError, TooManyFilesSent) as error:
         raise Refused.because_of("", str(error)) from error
     return acts.start(caller, asked.job, asked.params, asked.key)
@@ -78,7 +88,7 @@ def _start_with_files(request: HttpRequest, caller: Caller) -> Job:
     files = request.FILES.copy()
     for name in list(files):
         if not name.startswith("params."):
-            raise Refused.because_of(name, "A file belongs to a parameter: params.<name>.")
+            raise Refused.because_of(name, _("A file belongs to a parameter: params.<name>."))
         files.setlist(name.removeprefix("params."), files.getlist(name))
         del files[name]
     try:
@@ -100,11 +110,7 @@ async def job(request: HttpRequest, caller: Caller, job_id: UUID) -> HttpRespons
     """
     must_be(request, ["GET", "HEAD"])
     seconds = number(request, "wait", 0, 0, LONGEST_WAIT_SECONDS)
-    known = {
-        tag.strip().removeprefix("W/").strip('"')
-        for tag in request.headers.get("If-None-Match", "").split(",")
-    }
-    known.discard("")
+    known = versions_known(request)
 
     def is_news(document: JobDocument) -> bool:
         if not known:
@@ -121,12 +127,9 @@ async def job(request: HttpRequest, caller: Caller, job_id: UUID) -> HttpRespons
         except Exception as error:
             logger.exception("Job %s: a request could not wait", job_id)
             raise Refused(
-                "failed", "The server cannot wait at present. Ask without `wait`, or later."
+                "failed", _("The server cannot wait at present. Ask without `wait`, or later.")
             ) from error
-    etag = f'"{document.version}"'
-    if document.version in known or "*" in known:
-        return HttpResponse(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
-    return answer(document, ETag=etag)
+    return answer_job(request, document)
 
 
 async def _newer(
@@ -141,7 +144,7 @@ async def _newer(
                     break
             else:
                 if not document.over:
-                    raise Refused("not-found", "The job was deleted.")
+                    raise Refused("not-found", _("The job was deleted."))
     return document
 
 
@@ -164,26 +167,23 @@ def log(request: HttpRequest, caller: Caller, job_id: UUID) -> HttpResponse:
     """The log, oldest lines first, from behind `after`."""
     must_be(request, ["GET", "HEAD"])
     limit = number(request, "limit", MOST_LINES, 1, MOST_LINES)
-    attempt, number_ = _place(request.GET.get("after", "0.0"))
-    behind = Q(attempt__gt=attempt) | Q(attempt=attempt, number__gt=number_)
-    lines = acts.find(caller, job_id).lines.filter(behind, attempt__gte=attempt)
-    found = [line.frozen() for line in lines.order_by("attempt", "number")[: limit + 1]]
+    after = _place(request.GET.get("after", "0.0"))
+    found = lines_after(acts.find(caller, job_id).pk, after, limit + 1)
     shown = found[:limit]
-    last = shown[-1].place if shown else (attempt, number_)
     return answer(
         LineList(
             lines=[describe_line(line) for line in shown],
-            next=f"{last[0]}.{last[1]}",
+            next=place_text(shown[-1].place if shown else after),
             more=len(found) > limit,
         )
     )
 
 
 def _place(text: str) -> tuple[int, int]:
-    attempt, _dot, number_ = text.partition(".")
-    if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in (attempt, number_)):
-        raise Refused.because_of("after", "Not the `next` of a page of lines.")
-    return int(attempt), int(number_)
+    try:
+        return read_place(text)
+    except ValueError as error:
+        raise Refused.because_of("after", _("Not the `next` of a page of lines.")) from error
 
 
 @for_programs
@@ -209,7 +209,7 @@ def file(
     found: Attachment | None = acts.find(caller, job_id).attachments.filter(pk=attachment_id).first()
     response = None if found is None else attachments.download(found)
     if response is None:
-        raise Refused("not-found", "There is no such file, or it is no longer kept.")
+        raise Refused("not-found", _("There is no such file, or it is no longer kept."))
     return response
 
 

@@ -5,8 +5,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+from django.utils.translation import gettext as _
+
 from status import conf
 from status.hub import get_hub
+from status.hub.slots import Place
+from status.programs.lines import Lines
 from status.programs.messages import Error, Moved, Outbound
 from status.programs.refusals import Refused
 from status.programs.wire import Code, describe, is_older
@@ -26,16 +30,21 @@ class Watches:
         """Raise `Refused` when one more is too many."""
         most = conf.current().socket_watches
         if job_id not in self._tasks and len(self._tasks) >= most:
-            raise Refused(
-                "too-large", f"A socket watches {most} jobs at most: unwatch some, or open another."
-            )
+            text = _("A socket watches %d jobs at most: unwatch some, or open another.")
+            raise Refused("too-large", text % most)
 
-    def add(self, job_id: UUID, since: str = "") -> None:
-        """Watch a job that the caller may watch; one that is watched already is told anew."""
+    def add(self, job_id: UUID, since: str = "", log_after: Place | None = None) -> None:
+        """Watch a job that the caller may watch; one that is watched already is told anew.
+
+        Args:
+            job_id: the job.
+            since: the version that the program has.
+            log_after: the place of the last log line that it has, `NOWHERE` if none; None: it wants no lines.
+        """
         told = self._told.get(job_id, "")
         self.drop(job_id)
         self._told[job_id] = since if is_older(told, since) else told
-        task = asyncio.get_running_loop().create_task(self._watch(job_id, since))
+        task = asyncio.get_running_loop().create_task(self._watch(job_id, since, log_after))
         self._tasks[job_id] = task
         task.add_done_callback(lambda done: self._forget(job_id, done))
 
@@ -55,23 +64,28 @@ class Watches:
         if self._tasks.get(job_id) is done:
             del self._tasks[job_id], self._told[job_id]
 
-    async def _watch(self, job_id: UUID, since: str) -> None:
+    async def _watch(self, job_id: UUID, since: str, log_after: Place | None) -> None:
         known, over = since, False
+        lines = None if log_after is None else Lines(job_id, log_after, self._send)
         try:
-            async with get_hub().listen(job_id) as listener:
+            async with get_hub().listen(job_id, log=lines is not None) as listener:
                 async for job in listener.jobs():
                     document = describe(job)
                     over = document.over
+                    if lines is not None:
+                        await lines.tell(listener.entry.tail)
+                        if over:
+                            await lines.tell_stored()
                     # The last one is always told, for it ends the watch; else nothing goes back.
                     is_news = document.version != known and not is_older(document.version, self._told[job_id])
                     if over or is_news:
                         known = self._told[job_id] = document.version
                         await self._send(Moved(job=document))
             if not over:
-                await self._tell(job_id, "not-found", "The job was deleted.")
+                await self._tell(job_id, "not-found", _("The job was deleted."))
         except Exception:
             logger.exception("Job %s: a watch ended", job_id)
-            detail = "The job is not watched any more, by a fault of the server. Watch it again."
+            detail = _("The job is not watched any more, by a fault of the server. Watch it again.")
             await self._tell(job_id, "failed", detail)
 
     async def _tell(self, job_id: UUID, code: Code, detail: str) -> None:

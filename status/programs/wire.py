@@ -245,6 +245,26 @@ def describe_line(line: Line) -> LineDocument:
     )
 
 
+def place_text(place: tuple[int, int]) -> str:
+    """`next` of log lines that end at `place`.
+
+    >>> place_text((1, 17))
+    '1.17'
+    """
+    return f"{place[0]}.{place[1]}"
+
+
+def read_place(text: str) -> tuple[int, int]:
+    """The place that `text` was made of.
+
+    Raises ValueError for anything else.
+    """
+    attempt, _dot, number = text.partition(".")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in (attempt, number)):
+        raise ValueError("not the place of a log line")
+    return int(attempt), int(number)
+
+
 def describe_file(attachment: Attachment, url: str) -> FileDocument:
     """The document of a file, which is downloaded at `url`."""
     return FileDocument(

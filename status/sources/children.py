@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
-from status import channel, conf
+from status import channel, conf, languages
 from status.call_off import HEADER as CALL_OFF_HEADER
 from status.canvas import title_of
 from status.events import MembersEvent
@@ -36,6 +36,7 @@ def on_publish(live: LiveJob, headers: dict[str, Any], body: Any, routing_key: s
         logger.warning("Task %s is no member of job %s, as it is not sent as JSON: %r", name, live.id, error)
         return
     membership = Membership(parent=_parent(live), position=None, passes=False)
+    headers.update(languages.carried())
     headers[ATTEMPT_HEADER] = 1
     headers[MEMBER_HEADER] = membership.to_wire()
     try:
@@ -94,7 +95,7 @@ def _signature(name: str, headers: dict[str, Any], body: Any, routing_key: str) 
         "queue": routing_key,
     }
     options = {key: value for key, value in after.items() if value}
-    return json_of(
+    stored = json_of(
         {
             "task": name,
             "args": list(args),
@@ -104,3 +105,4 @@ def _signature(name: str, headers: dict[str, Any], body: Any, routing_key: str) 
             "immutable": False,
         }
     )
+    return languages.keep(stored)

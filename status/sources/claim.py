@@ -17,11 +17,14 @@ from status.headers import header
 from status.jobs import tell_parent
 from status.live import LiveJob
 from status.models import FRESH, Job
-from status.outbox import ATTEMPT_HEADER, as_json
+from status.outbox import ATTEMPT_HEADER, JOB_HEADER, as_json
 from status.sources import children, remote
 from status.states import State
 
 logger = logging.getLogger(__name__)
+
+SENT_BY_NOW = Coalesce("sent_at", Now())
+"""Whoever sent the message may not have noted that yet."""
 
 
 def attempt_of(request: Any) -> int | None:
@@ -31,11 +34,12 @@ def attempt_of(request: Any) -> int | None:
 
 
 def adopted(task: Any, request: Any) -> int | None:
-    """Make a job of a run that `STATUS["TRACK"]` asks for.
+    """Make a job of a run that `STATUS["TRACK"]` asks for, or the schedule that it is of.
 
     Returns its attempt; None for any other run, and for one of which no row can be made.
     """
-    if not any(fnmatchcase(task.name, pattern) for pattern in conf.current().track):
+    is_tracked = any(fnmatchcase(task.name, pattern) for pattern in conf.current().track)
+    if not is_tracked and header(request, JOB_HEADER) is None:
         return None
     try:
         return _adopt(task, request)
@@ -54,6 +58,7 @@ def _adopt(task: Any, request: Any) -> int:
             "task": task.name,
             "title": (schedule or title_of(task.name))[:255],
             "schedule": schedule[:200],
+            "startable": str(header(request, JOB_HEADER) or "")[:100],
             "signature": as_json(signature),
             "sent_at": timezone.now(),
             "repeatable": bool(task.acks_late),
@@ -109,9 +114,15 @@ def claim(live: LiveJob, task: Any) -> None:
 
 
 def _begin(live: LiveJob, columns: dict[str, Any]) -> bool:
-    # Whoever sent it may not have noted that yet.
-    columns = {"only_from": [State.QUEUED], "sent_at": Coalesce("sent_at", Now()), **columns}
-    return Job.objects.advance(live.id, State.RUNNING, attempt=live.attempt, seq=1, **columns)
+    return Job.objects.advance(
+        live.id,
+        State.RUNNING,
+        attempt=live.attempt,
+        seq=1,
+        only_from=[State.QUEUED],
+        sent_at=SENT_BY_NOW,
+        **columns,
+    )
 
 
 def _may_follow(held: Job, attempt: int) -> bool:

@@ -14,7 +14,7 @@ from uuid import UUID
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.exceptions import Ignore, Reject
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connections, router
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -50,8 +50,14 @@ def connect() -> None:
     signals.task_postrun.connect(_on_postrun, dispatch_uid=uid, weak=False)
     signals.worker_process_shutdown.connect(_on_shutdown, dispatch_uid=uid, weak=False)
     signals.worker_shutdown.connect(_on_shutdown, dispatch_uid=uid, weak=False)
+    signals.worker_init.connect(_load_layer, dispatch_uid=uid, weak=False)
     signals.after_setup_task_logger.connect(_listen_to_loggers, dispatch_uid=uid, weak=False)
     _listen_to_loggers()
+
+
+def _load_layer(**kwargs: Any) -> None:
+    """Load the channel layer's code once, before the pool forks: half a second that the first jobs would wait."""
+    channel.get_layer()
 
 
 def _listen_to_loggers(logger: logging.Logger | None = None, **kwargs: Any) -> None:
@@ -85,6 +91,8 @@ def _on_publish(
 def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
     request = task.request
     set_current(None)
+    if not request.is_eager:
+        _renew_connections()
     attempt = attempt_of(request) or adopted(task, request)
     if attempt is None:
         return
@@ -97,13 +105,39 @@ def _on_prerun(task_id: str, task: Any, **kwargs: Any) -> None:
         eager=bool(request.is_eager),
         stoppable=stopping.has_own_process() and not request.is_eager,
     )
-    try:
-        claim(live, task)
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("Job %s begins although its row cannot be read: %r", task_id, error)
+    _claim(live, task)
     set_current(live)
     if not live.refused:
         reporter().begin(live)
+
+
+def _renew_connections() -> None:
+    """Where connections outlive their tasks, what Django does between requests."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+
+def _claim(live: LiveJob, task: Any) -> None:
+    connection = connections[router.db_for_write(Job)]
+    was_open = connection.connection is not None and not connection.in_atomic_block and not live.eager
+    try:
+        try:
+            claim(live, task)
+        except (DatabaseError, InterfaceError):
+            if not was_open:
+                raise
+            # It may have died while nothing ran here; or between the write and its answer.
+            connection.close()
+            claim(live, task)
+            live.refused = live.refused and not _is_begun_here(live)
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("Job %s begins although its row cannot be read: %r", live.id, error)
+
+
+def _is_begun_here(live: LiveJob) -> bool:
+    mine = {"attempt": live.attempt, "worker": live.worker, "started_at": live.started_at}
+    return Job.objects.filter(pk=live.id, state=State.RUNNING, **mine).exists()
 
 
 def _on_success(sender: Any, result: Any, **kwargs: Any) -> None:

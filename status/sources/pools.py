@@ -85,6 +85,11 @@ def _of_greenlets(pool: str, app: Any) -> list[str]:
         lines.append(
             f"In the {pool} pool a query to SQLite holds up all tasks of the worker. Use PostgreSQL."
         )
+    if app.conf.get("CELERY_DB_REUSE_MAX"):
+        lines.append(
+            f"With CELERY_DB_REUSE_MAX in the {pool} pool nobody closes the database connections of the tasks"
+            " that have ended. Leave it out for this worker."
+        )
     if app.conf.worker_soft_shutdown_timeout:
         lines.append(
             f"With worker_soft_shutdown_timeout the {pool} pool does not stop when told to stop at once (SIGQUIT,"

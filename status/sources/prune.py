@@ -13,12 +13,16 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, ProtectedError, Q, RestrictedError, Sum
 from django.utils import timezone
 
-from status import conf, files
+from status import audit, conf, files
+from status.audit import Actor
 from status.files import Deleted
-from status.models import Attachment, Job, LogLine, Notification, SearchText
+from status.models import Attachment, AuditEntry, Delivery, Job, LogLine, Notification, SearchText
+from status.models.notification import NotificationQuerySet
 from status.models.queries import JobQuerySet
+from status.sources.counting import prune_buckets
 from status.sources.timetable import every
 from status.states import LIVE, TERMINAL, State
+from status.workers import prune_processes
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,9 @@ class Pruned:
     jobs: int = 0
     lines: int = 0
     files: Deleted = field(default_factory=Deleted)
+    notifications: int = 0
+    messages: int = 0
+    """Notifications that are of no job."""
     held: int = 0
     """Jobs that stay because rows of other apps refer to them and forbid their deletion."""
 
@@ -53,6 +60,8 @@ class Pruned:
             jobs=self.jobs + other.jobs,
             lines=self.lines + other.lines,
             files=self.files + other.files,
+            notifications=self.notifications + other.notifications,
+            messages=self.messages + other.messages,
             held=self.held + other.held,
         )
 
@@ -68,6 +77,9 @@ def prune_jobs() -> None:
     deadline = time.monotonic() + MOST_SECONDS
     pruning = prune(days=conf.current().keep_days, keep=conf.current().keep_jobs)
     prune_messages(conf.current().keep_days)
+    prune_audit(conf.current().keep_audit_days)
+    prune_buckets()
+    prune_processes()
     for _pruned in pruning:
         if time.monotonic() > deadline:
             break
@@ -115,17 +127,49 @@ def prune_messages(days: float | None) -> int:
     check(days, None)
     if not days:
         return 0
-    before = timezone.now() - timedelta(days=days)
-    old = Notification.objects.filter(job__isnull=True, created_at__lt=before)
+    with transaction.atomic():
+        return _remove_notifications(_old_messages(days))
+
+
+def _old_messages(days: float | None) -> NotificationQuerySet:
+    messages = Notification.objects.filter(job__isnull=True).order_by()
+    return messages.filter(created_at__lt=timezone.now() - timedelta(days=days)) if days else messages.none()
+
+
+def _remove_notifications(rows: NotificationQuerySet) -> int:
+    """Delete these, and what went out of them, by query; returns how many there were."""
+    deliveries = Delivery.objects.filter(notification__in=rows.values("pk")).order_by()
+    deliveries._raw_delete(deliveries.db)
+    return rows._raw_delete(rows.db)
+
+
+def prune_audit(days: float | None) -> int:
+    """Delete from the audit trail what people did longer ago than `days`; None or 0: nothing.
+
+    Returns:
+        How many entries went.
+
+    Raises:
+        ValueError: the number is out of its range; nothing was deleted.
+
+    Example:
+        >>> prune_audit(365)
+        12
+    """
+    check(days, None)
+    if not days:
+        return 0
+    old = AuditEntry.objects.filter(at__lt=timezone.now() - timedelta(days=days))
     return old._raw_delete(old.db)
 
 
 def would_prune(*, days: float | None, keep: int | None) -> Pruned:
-    """What `prune` would delete now; raises as it does."""
+    """What `prune` and `prune_messages` would delete now; raises as they do."""
     check(days, keep)
     limit = _limit(days, keep)
+    messages = _old_messages(days).count()
     if limit is None:
-        return Pruned()
+        return Pruned(messages=messages)
     whole = _expired(limit)
     jobs = Job.objects.filter(Q(pk__in=whole.values("pk")) | Q(root__in=whole.values("pk")))
     kept = Attachment.objects.filter(job__in=jobs)
@@ -133,6 +177,8 @@ def would_prune(*, days: float | None, keep: int | None) -> Pruned:
         jobs=jobs.count(),
         lines=LogLine.objects.filter(job__in=jobs).count(),
         files=Deleted(files=kept.count(), bytes=kept.aggregate(total=Sum("size"))["total"] or 0),
+        notifications=Notification.objects.filter(job__in=jobs).count(),
+        messages=messages,
     )
 
 
@@ -187,11 +233,12 @@ def _expired(limit: Place, after: Place | None = None) -> JobQuerySet:
     return expired
 
 
-def remove(pks: list[UUID]) -> Pruned:
+def remove(pks: list[UUID], *, actor: Actor | None = None) -> Pruned:
     """Delete those of these jobs that have ended, with all that belongs to them, whatever their age.
 
     Args:
         pks: jobs that are no members of others.
+        actor: who does it, for the audit trail. None: a program does.
 
     Raises:
         RuntimeError: called inside a transaction, which might yet be rolled back.
@@ -200,7 +247,7 @@ def remove(pks: list[UUID]) -> Pruned:
         >>> remove([job.pk]).jobs
         1
     """
-    return _remove(pks, None) if pks else Pruned()
+    return _remove(pks, None, actor) if pks else Pruned()
 
 
 def _prune(limit: Place | None, batch: int) -> Iterator[Pruned]:
@@ -234,14 +281,14 @@ def _that_fit(rows: list[tuple[Any, ...]]) -> list[Place]:
     return places
 
 
-def _remove(pks: list[UUID], limit: Place | None) -> Pruned:
+def _remove(pks: list[UUID], limit: Place | None, actor: Actor | None = None) -> Pruned:
     """Delete these jobs in one transaction, then their files; without those that other apps hold."""
     try:
-        pruned, attachments = _remove_rows(pks, limit)
+        pruned, attachments = _remove_rows(pks, limit, actor)
     except (ProtectedError, RestrictedError, IntegrityError) as error:
         half = len(pks) // 2
         if half:
-            return _remove(pks[:half], limit) + _remove(pks[half:], limit)
+            return _remove(pks[:half], limit, actor) + _remove(pks[half:], limit, actor)
         logger.warning("Job %s: not pruned, it is still needed: %s", pks[0], error)
         return Pruned(held=1)
     return pruned + Pruned(files=files.delete(attachments))
@@ -249,7 +296,9 @@ def _remove(pks: list[UUID], limit: Place | None) -> Pruned:
 
 # Durable: the files are deleted right after it, so it must be a transaction and not a part of one.
 @transaction.atomic(durable=True)
-def _remove_rows(pks: list[UUID], limit: Place | None) -> tuple[Pruned, list[Attachment]]:
+def _remove_rows(
+    pks: list[UUID], limit: Place | None, actor: Actor | None
+) -> tuple[Pruned, list[Attachment]]:
     """Delete the rows of those of these jobs that still may go; returns what was attached to them."""
     # Another pruning may have them by now, or somebody retries one.
     free = (_ended() if limit is None else _expired(limit)).filter(pk__in=pks).order_by("pk")
@@ -257,6 +306,8 @@ def _remove_rows(pks: list[UUID], limit: Place | None) -> tuple[Pruned, list[Att
     mine = list(free.values_list("pk", flat=True))
     if not mine:
         return Pruned(), []
+    for job in Job.objects.filter(pk__in=mine).only("title") if actor else ():
+        audit.record(actor, audit.Verb.DELETE, job)
     # With all that is in them.
     mine += Job.objects.filter(root__in=mine).values_list("pk", flat=True)
     lines = LogLine.objects.filter(job__in=mine)
@@ -267,6 +318,7 @@ def _remove_rows(pks: list[UUID], limit: Place | None) -> tuple[Pruned, list[Att
     attached._raw_delete(attached.db)
     texts = SearchText.objects.filter(job__in=mine)
     texts._raw_delete(texts.db)
+    told = _remove_notifications(Notification.objects.filter(job__in=mine).order_by())
     # By Django, so that rows of other apps which refer to jobs go as these apps say.
     Job.objects.filter(pk__in=mine).only("pk").delete()
-    return Pruned(jobs=len(mine), lines=line_count), attachments
+    return Pruned(jobs=len(mine), lines=line_count, notifications=told), attachments

@@ -21,7 +21,7 @@ from celery.exceptions import Ignore
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import conf, jobs, outbox
+from status import clean, conf, jobs, outbox
 from status.call_off import add_postscript, call_off, called_off_by
 from status.headers import header
 from status.live import LiveJob, current_job
@@ -48,12 +48,15 @@ class PollAgain(Ignore):
     its chord wait, and `autoretry_for=(Exception,)` leaves it alone.
     """
 
-    def __init__(self, at: datetime, signature: Any = None, on_cancel: Any = None) -> None:
+    def __init__(
+        self, at: datetime, signature: Any = None, on_cancel: Any = None, waits_for: str = ""
+    ) -> None:
         # It is pickled on its way out of a prefork pool: the arguments must be those of the constructor.
-        super().__init__(at, signature, on_cancel)
+        super().__init__(at, signature, on_cancel, waits_for)
         self.at = at
         self.signature = signature
         self.on_cancel = on_cancel
+        self.waits_for = waits_for
 
     def __str__(self) -> str:
         return f"The next poll is at {self.at:%H:%M:%S} UTC"
@@ -77,6 +80,7 @@ def poll_again(
     error: BaseException | None = None,
     kwargs: dict[str, Any] | None = None,
     on_cancel: Signature | None = None,
+    waits_for: str = "",
     longest: float = LONGEST_PAUSE_SECONDS,
 ) -> Exception:
     """What a task raises to be executed once more, as the same job, to see how remote work goes on.
@@ -98,6 +102,9 @@ def poll_again(
         kwargs: keyword arguments of the next poll, where they differ from this one's.
         on_cancel: a task that cancels the remote work. It is sent once, when the job is cancelled or passes its
             deadline; how it went is a line in the job's log. Once given, it holds for all later polls.
+        waits_for: what a person is to do before the work goes on ("approve the draft"). The job's owner is told,
+            and its log, when the wait begins: by the first poll that says so, or says something else than the one
+            before. Default: it waits for nobody.
         longest: seconds; the longest pause after failures.
 
     Returns:
@@ -118,18 +125,22 @@ def poll_again(
     pause = min(pause, left)
     _tell(error, failures, pause)
     live = current_job()
-    carried = [since, failures + 1 if error is not None else 0, live is not None and live.explicit]
+    explicit, waits_for = live is not None and live.explicit, clean.text(waits_for)
+    carried = [since, failures + 1 if error is not None else 0, explicit, waits_for]
+    news = waits_for if waits_for != _waited_for(task.request) else ""
+    if news:
+        log(_("Waits for someone: %s"), news)
     options: dict[str, Any] = {
         "kwargs": {**(task.request.kwargs or {}), **(kwargs or {})},
         "headers": {**(task.request.headers or {}), POLL_HEADER: carried},
     }
     at = timezone.now() + timedelta(seconds=pause)
     if live is None and (task.request.called_directly or task.request.is_eager):
-        return PollAgain(at)
+        return PollAgain(at, waits_for=news)
     if live is None:
         return task.retry(countdown=pause, max_retries=sys.maxsize, throw=False, **options)
     signature = task.signature_from_request(task.request, expires=None, **options)
-    return PollAgain(at, as_json(signature), as_json(on_cancel) if on_cancel is not None else None)
+    return PollAgain(at, as_json(signature), as_json(on_cancel) if on_cancel is not None else None, news)
 
 
 def is_poll(request: Any) -> bool:
@@ -146,8 +157,15 @@ def _so_far(request: Any) -> tuple[float, int]:
     return (live.started_at.timestamp() if live is not None else time.time()), 0
 
 
+def _waited_for(request: Any) -> str:
+    """What the poll before this one said that somebody is to do; empty for nothing."""
+    # A message of before this was carried is shorter.
+    return "".join((_carried(request) or [])[3:])
+
+
 def _carried(request: Any) -> list[Any] | None:
-    """What the poll before this one said: when the first was, failures on end, whether its steps have weights."""
+    """What the poll before this one said: when the first was, failures on end, whether its steps have weights,
+    what somebody is to do."""
     found: list[Any] | None = header(request, POLL_HEADER)
     return found
 
@@ -173,6 +191,8 @@ def wait(live: LiveJob, poll: PollAgain) -> None:
     columns: dict[str, Any] = {"poll_signature": poll.signature}
     if poll.on_cancel is not None:
         columns["on_cancel"] = poll.on_cancel
+    if poll.waits_for and live.cancel_requested_at is None:
+        columns["waits_for"] = poll.waits_for
     if live.cancel_requested_at is not None:
         reporter().end(live, Ending(state=State.CANCELLED, columns=columns))
         call_off(live.id)

@@ -1,4 +1,4 @@
-"""What beat does for jobs that nobody looks after any more: lost workers, messages that were never sent."""
+"""What beat does for what nobody looks after any more: lost workers, messages that were never sent."""
 
 import logging
 from datetime import datetime, timedelta
@@ -9,9 +9,11 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import conf, jobs, outbox, workflow
+from status import conf, jobs, outbox, queues, searching, workers, workflow
 from status.broadcast import retain
 from status.models import Job, Topic
+from status.sources import delivering
+from status.sources.counting import count_ended
 from status.sources.timetable import every
 from status.states import State
 
@@ -38,11 +40,15 @@ def sweep() -> None:
     send_unsent()
     send_held_up()
     send_overdue()
+    delivering.send_due()
     quiet = timezone.now() - timedelta(seconds=QUIET_SECONDS)
     cancel_again(quiet)
     workflow.heal(quiet, MOST_HEALED)
     if _is_regular():
         expire_leases()
+    queues.sample_depths(workers.consumed())
+    count_ended()
+    searching.catch_up()
 
 
 @shared_task(name=outbox.SEND_TASK, ignore_result=True)

@@ -1,34 +1,34 @@
 """`{% live %}`, `{% cell %}`, `{% live_log %}` and `{% live_socket %}`."""
 
 import json
-import re
-from datetime import timedelta
 from typing import Any
 
-from django import template
+from django import forms, template
 from django.middleware.csrf import get_token
-from django.template.defaultfilters import filesizeformat
+from django.template.base import FilterExpression, Parser, Token
+from django.template.library import parse_bits
 from django.template.loader import get_template
-from django.urls import get_script_prefix
 from django.utils import timezone, translation
-from django.utils.formats import date_format, number_format
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from status import access, conf, rendering
-from status.events import Step
+from status import access, live_forms, page_socket, rendering
+from status.appearance import Appearance, chosen
+from status.cells import CellNode
+from status.memo import MemoNode, PaintNode
 from status.models import Job
 from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View, region_id
+from status.registry import Startable
 from status.rendering import Shown
-from status.routing import PAGE_PATH
-from status.states import State
+from status.timeline import timeline
+from status.wording import amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing
 
 register = template.Library()
+for word in (amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing, timeline):
+    register.filter(word)
 
-CARD = "status/partials/card.html"
 LINES = "status/partials/log_lines.html"
 
 
@@ -58,39 +58,90 @@ def live(
         `{% live job "orders/_row.html" tag="tr" class="border-b" data_job=job.pk %}` emits
         `<tr id="live-5d41402abc4b" class="border-b" data-job="…">…</tr>`.
     """
-    is_card = isinstance(subject, Job) and not partial
-    if is_card:
-        partial, attributes = CARD, {"class": "contents", **attributes}
-    region, shown = _note(context, subject, partial, tag, id, appends=False)
-    painted = rendering.element(region, rendering.render(region, shown), attributes)
-    if is_card:
-        return get_template("status/card.html").render({"job": subject, "region": painted})
-    return painted
+    has_card = isinstance(subject, Job) and not partial
+    region, shown = _note(context, subject, rendering.CARD if has_card else partial, tag, id, appends=False)
+    inner = rendering.render(region, shown)
+    if isinstance(subject, Job) and has_card:
+        return rendering.card(subject, region, inner, attributes)
+    return rendering.element(region, inner, attributes)
 
 
-@register.simple_block_tag
-def cell(content: str, id: str, tag: str = "span", **attributes: Any) -> str:  # noqa: A002
+@register.tag
+def cell(parser: Parser, token: Token) -> CellNode:
     """A part of a region that changes often: while nothing else of the region does, it is swapped alone.
 
     So a link beside it can be clicked, and what has the focus keeps it. Cells do not nest.
 
     Args:
-        content: what stands between the tags.
-        id: the element's id; letters, digits, `-` and `_`, and its own on the page.
-        tag: the element.
+        id: the element's id; letters, digits, `-` and `_`, and its own on the page. One that begins with `-`
+            is the region's own: it comes after the id of the region.
+        tag: the element; default `span`.
         attributes: further attributes; `_` becomes `-`.
 
     Raises:
         TemplateSyntaxError: the id is none.
 
     Example:
-        `{% cell "done-17" class="text-sm" %}{{ job.percent }}%{% endcell %}`
+        `{% cell "-done" class="text-sm" %}{{ job.percent }}%{% endcell %}`
     """
-    if not re.fullmatch(r"[A-Za-z][\w-]*", id, re.ASCII):
+    args, values = _arguments(parser, token, ["id", "tag"], defaults=("span",), varkw="attributes")
+    values |= dict(zip(("id", "tag"), args, strict=False))
+    nodelist = parser.parse(("endcell",))
+    parser.delete_first_token()
+    return CellNode(nodelist, values.pop("id"), values.pop("tag", "span"), values)
+
+
+@register.tag
+def memo(parser: Parser, token: Token) -> MemoNode:
+    """A part of a partial that is rendered once for each combination of the values which it names.
+
+    Name all that it shows; language and time zone count by themselves. What it holds serves every job with the
+    same values, so a cell of the region's own inside it is no cell.
+
+    Args:
+        of: mostly `job`.
+        names: attributes of it, in quotes, with spaces between.
+        others: any further values.
+
+    Example:
+        `{% memo job "state is_cancelling" large %}…{% endmemo %}`
+    """
+    args, _values = _arguments(parser, token, ["of", "names"], varargs="others")
+    names = args[1].var
+    if args[1].is_var or not isinstance(names, str) or not names.split():
         raise template.TemplateSyntaxError(
-            f"{{% cell %}} needs an id of letters, digits, - and _, not {id!r}."
+            '{% memo %} takes a value, and names of its attributes in quotes: {% memo job "state percent" %}.'
         )
-    return rendering.cell(id, content, tag, attributes)
+    nodelist = parser.parse(("endmemo",))
+    parser.delete_first_token()
+    return MemoNode(nodelist, args[0], names, args[2:])
+
+
+@register.tag
+def paint(parser: Parser, token: Token) -> PaintNode:
+    """`{% include %}` for a partial that is included often: faster, and its name must be written in quotes.
+
+    Example:
+        `{% paint "status/partials/bar.html" large=True %}`
+    """
+    args, values = _arguments(parser, token, ["name"], varkw="values")
+    if args[0].is_var or not isinstance(args[0].var, str):
+        raise template.TemplateSyntaxError("{% paint %} takes the name of a template in quotes.")
+    return PaintNode(args[0].var, values)
+
+
+def _arguments(
+    parser: Parser,
+    token: Token,
+    names: list[str],
+    *,
+    defaults: tuple[str, ...] | None = None,
+    varargs: str | None = None,
+    varkw: str | None = None,
+) -> tuple[list[FilterExpression], dict[str, Any]]:
+    tag, *bits = token.split_contents()
+    # The stubs lack an argument.
+    return parse_bits(parser, bits, names, varargs, varkw, defaults, (), None, False, tag)  # type: ignore[call-arg,arg-type]
 
 
 @register.simple_tag(takes_context=True)
@@ -116,14 +167,15 @@ def live_socket(context: template.Context) -> str:
     """The page's one socket, for all regions above it; once, at the end of the page.
 
     Emits `<div hx-ext="ws" ws-connect="/ws/status/?view=…">` with the heartbeat element inside; nothing when
-    no region of the page can change any more, and there is no bell.
+    no region of the page can change any more, and there is no bell and no form.
     """
     request = _request(context)
     noted = getattr(request, "_status_regions", {})
     moving = [region for region, shown in noted.values() if not _is_over(region, shown)]
     has_bell = getattr(request, "_status_bell", False)
     is_still = getattr(request, "_status_still", False)
-    if not moving and not has_bell:
+    forms = tuple(getattr(request, "_status_forms", ()))
+    if not moving and not has_bell and not forms:
         return ""
     view = View(
         user=access.user_key(request.user),
@@ -131,24 +183,50 @@ def live_socket(context: template.Context) -> str:
         timezone=timezone.get_current_timezone_name(),
         regions=tuple(region for region, shown in noted.values()),
         bell=has_bell,
+        forms=forms,
     )
-    token = access.sign(view)
-    return get_template("status/partials/socket.html").render(
-        {
-            "url": f"{get_script_prefix()}{PAGE_PATH}?view={token}",
-            "vals": json.dumps({"view": token}),
-            "beat": rendering.beat(),
-            # For the number at the bell alone nobody's form is emptied.
-            "refresh_seconds": conf.current().refresh_seconds if moving and not is_still else None,
-        }
-    )
+    # For the number at the bell alone, or below a form to fill in, nobody's form is emptied.
+    return page_socket.element(view, refreshes=bool(moving) and not forms and not is_still)
+
+
+@register.simple_tag(takes_context=True)
+def live_form(
+    context: template.Context,
+    startable: Startable | str,
+    form: forms.BaseForm | None = None,
+    id: str = "",  # noqa: A002
+) -> str:
+    """A form that starts a job without leaving the page, and shows the job below itself; before `{% live_socket %}`.
+
+    While the page's socket is dead, and without JavaScript, it posts to the startable's own page.
+
+    Args:
+        startable: a startable or its name.
+        form: an instance of its form, with initial values for example; default: a new one.
+        id: the id of the form's element; default: made from the name.
+
+    Returns:
+        Nothing for who may not start it.
+
+    Raises:
+        TemplateSyntaxError: there is no such startable, its form cannot go over a socket, such as one with
+            files, or the id is none.
+
+    Example:
+        `{% live_form "render-on-the-farm" %}` emits
+        `<form id="start-render-on-the-farm" method="post" …>…</form><div id="start-render-on-the-farm-jobs"></div>`.
+    """
+    try:
+        return live_forms.element(_request(context), startable, form, id)
+    except ValueError as error:
+        raise template.TemplateSyntaxError(f"{{% live_form %}}: {error}") from error
 
 
 @register.simple_tag(takes_context=True)
 def live_bell(context: template.Context) -> str:
     """The link to the inbox with the number of what is unread, and the place for toasts; before `{% live_socket %}`.
 
-    Emits `<a href="…"><span id="live-bell">…</span></a><ol id="toasts" role="status">…</ol>` for who is logged in,
+    Emits `<a href="…"><span id="live-bell">…</span></a><div id="toasts" role="status">…</div>` for who is logged in,
     else nothing.
     """
     request = _request(context)
@@ -216,50 +294,6 @@ def _is_over(region: Region, shown: Shown) -> bool:
     return region.subject.kind is Kind.JOB and job is not None and not (job.is_live or job.has_live_members)
 
 
-@register.filter
-def duration(value: timedelta | float | None) -> str:
-    """A duration in its two largest units: "2 h 5 min", "48 s", "3 s", "0.4 s", "42 ms".
-
-    >>> duration(timedelta(seconds=125))
-    '2 min 5 s'
-    """
-    if value is None:
-        return "–"
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if 0 < seconds < 0.095:
-        return _("%(milliseconds)d ms") % {"milliseconds": max(round(seconds * 1000), 1)}
-    if seconds < 10 and not seconds.is_integer():
-        return _("%(seconds)s s") % {"seconds": number_format(round(seconds, 1), 1)}
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return _("%(days)d d %(hours)d h") % {"days": days, "hours": hours}
-    if hours:
-        return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}
-    if minutes:
-        return _("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": seconds}
-    return _("%(seconds)s s") % {"seconds": seconds}
-
-
-@register.filter
-def amount(value: float | None) -> str:
-    """A count with separators and no needless decimals: "1,204", "3.5"; "–" for None."""
-    if value is None:
-        return "–"
-    decimals = 0 if float(value).is_integer() or abs(value) >= 100 else 1
-    return number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
-
-
-@register.filter
-def rate(value: float | None) -> str:
-    """A rate with two or three significant figures: "1,204", "3.5", "0.07"."""
-    if value is None:
-        return "–"
-    decimals = 0 if value >= 100 else 1 if value >= 1 else 2
-    return number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
-
-
 @register.simple_tag
 def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
     """A time as `<time datetime="…">`, in the active language and time zone."""
@@ -273,71 +307,14 @@ def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
     )
 
 
-@register.filter
-def new_jobs(count: int) -> str:
-    """ "3 new jobs"; "100+ new jobs" from a hundred on."""
-    if count >= rendering.MOST_COUNTED:
-        return _("%d+ new jobs") % rendering.MOST_COUNTED
-    return ngettext("%d new job", "%d new jobs", count) % count
+@register.simple_tag(takes_context=True)
+def appearance(context: template.Context) -> Appearance:
+    """What the reader chose: light, dark, or as the system; that without a request in the context."""
+    request = context.get("request")
+    return chosen(request.COOKIES if request is not None else {})
 
 
 @register.filter
-def phase(job: Job) -> str:
-    """What a job is at, in a few words: "Step 2 of 5: Profile", "Stopped at step 2 of 5: Profile"."""
-    if job.canvas and job.tally and job.state not in {State.QUEUED, State.SUCCEEDED}:
-        return members(job)
-    if job.was_skipped:
-        return _("Not run")
-    if job.state == State.QUEUED:
-        return _("Its turn has not come") if job.held else _("Waiting for a worker")
-    if job.state == State.SUCCEEDED:
-        return _("Finished")
-    step, count = job.step, len(job.step_list)
-    if step is None:
-        begun = job.is_live or job.started_at is not None
-        return job.get_state_display() if begun else _("Stopped before it began")
-    name = f"{step.name} › {step.detail}" if step.detail else step.name
-    if count == 1:
-        return name if job.is_live else _("Stopped at %s") % name
-    place = {"number": job.step_number, "count": count, "name": name}
-    if job.is_live:
-        return _("Step %(number)d of %(count)d: %(name)s") % place
-    return _("Stopped at step %(number)d of %(count)d: %(name)s") % place
-
-
-@register.filter
-def members(job: Job) -> str:
-    """How far the members of a canvas are: "7 of 10 done, 1 failed"."""
-    done, failed = job.tally.get(State.SUCCEEDED, 0), job.tally.get(State.FAILED, 0)
-    numbers = {"done": amount(done), "total": amount(sum(job.tally.values())), "failed": amount(failed)}
-    if failed:
-        return _("%(done)s of %(total)s done, %(failed)s failed") % numbers
-    return _("%(done)s of %(total)s done") % numbers
-
-
-@register.filter
-def label(state: str) -> str:
-    """What a state is called."""
-    return str(State(state).label)
-
-
-@register.filter
-def counted(step: Step | None) -> str:
-    """What a step has counted: "1,204 / 5,000 rows", "1,204 rows", "1.2 MB / 200.0 MB"; empty for nothing."""
-    if step is None or (not step.current and step.total is None):
-        return ""
-    numbers = [step.current] if step.total is None else [step.current, step.total]
-    if step.unit == "bytes":
-        return " / ".join(filesizeformat(number) for number in numbers)
-    return f"{' / '.join(amount(number) for number in numbers)} {step.unit}".rstrip()
-
-
-@register.filter
-def speed(job: Job) -> str:
-    """How fast a job counts: "1,204 rows/s", "3.5/s", "1.2 MB/s"; empty unless it runs."""
-    if not job.rate or job.state != State.RUNNING:
-        return ""
-    unit = job.step.unit if job.step else ""
-    if unit == "bytes":
-        return _("%s/s") % filesizeformat(job.rate)
-    return _("%s/s") % f"{rate(job.rate)} {unit}".rstrip()
+def may(user: Any, what: str) -> bool:
+    """Whether `user` may do something, as `access` says: `{% if user|may:"see_audit" %}`."""
+    return bool(getattr(access, f"may_{what}")(user))

@@ -32,7 +32,7 @@ def on_job(
     Example:
         >>> @on_job(access.may_act)
         ... def create(request, job):
-        ...     jobs.cancel(job)
+        ...     jobs.cancel(job, actor=on_page(request.user))
         ...     return done(request, job)
     """
 

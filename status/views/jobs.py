@@ -2,14 +2,23 @@
 
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required, login_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_GET, require_safe
 
-from status import access, registry
+from status import access, audit, registry
+from status.arguments import arguments_of
 from status.models import Job, Notification
 from status.notifications import mark_read
+from status.programs import acts
+from status.programs.answering import answer_job, for_programs
+from status.programs.callers import Caller
+from status.programs.wire import describe
+from status.runs import runs_like
+
+PAGE, DOCUMENT = "text/html", "application/json"
 
 
 def visible_job(request: HttpRequest, job_id: UUID) -> Job:
@@ -20,10 +29,23 @@ def visible_job(request: HttpRequest, job_id: UUID) -> Job:
     return job
 
 
-@require_GET
-@login_required
+@require_safe
+@login_not_required
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """One job."""
+    """One job: its page, or for who prefers JSON the document that programs get (RFC 9110, 12.5.1)."""
+    wants_json = request.get_preferred_type([PAGE, DOCUMENT]) == DOCUMENT
+    response: HttpResponse = (_document if wants_json else _page)(request, job_id=job_id)
+    patch_vary_headers(response, ["Accept"])
+    return response
+
+
+@for_programs
+def _document(request: HttpRequest, caller: Caller, job_id: UUID) -> HttpResponse:
+    return answer_job(request, describe(acts.find(caller, job_id)))
+
+
+@login_required
+def _page(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = visible_job(request, job_id)
     if not job.is_live:
         mark_read(request.user, Notification.objects.filter(job=job))
@@ -32,7 +54,10 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "may_act": access.may_act(request.user, job),
         "may_stop": access.may_stop(request.user, job),
         "startable": _startable(request, job),
+        "acts": audit.of_job(job),
         "may_see_traceback": access.may_see_traceback(request.user),
+        "runs": runs_like(job, request.user),
+        "arguments": arguments_of(job),
     }
     return render(request, "status/job.html", context)
 

@@ -38,7 +38,7 @@ def index(request: HttpRequest) -> HttpResponse:
     problems = list(filters.problems)
     after, before = (_cursor(request.GET, name, problems) for name in ("after", "before"))
     scope = access.list_scope(request.user)
-    listing = Listing(scope, filters if scope == "all" else filters.but(owner=""))
+    listing = Listing(scope, filters if access.sees_others(request.user) else filters.but(owner=""))
     filters = listing.filters
     size = conf.current().page_size
     page = listing.page(size, after=after, before=None if after else before)
@@ -92,7 +92,7 @@ def _facts(request: HttpRequest, listing: Listing, page: JobPage) -> dict[str, A
         "kinds": KINDS.items(),
         "times": [(key, label) for key, (_length, label) in TIMES.items()],
         "window": WINDOW,
-        "shows_owner": listing.scope == "all",
+        "shows_owner": access.sees_others(request.user),
         "startables": registry.allowed(request.user),
         "actions": _actions(request.user, page),
         "selects_page": selected == "page",
@@ -107,7 +107,7 @@ def _actions(user: Any, page: JobPage) -> list[dict[str, Any]]:
     return [
         {"name": name, "label": action.label, "icon": action.icon}
         for name, action in ACTIONS.items()
-        if any(action.may(user, job) for job in page.jobs)
+        if action.allowed(user, page.jobs)
     ]
 
 

@@ -29,6 +29,6 @@ def index(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "job": job,
         "state": state,
         "page": page.get_page(request.GET.get("page")),
-        "shows_owner": access.sees_all(request.user),
+        "shows_owner": access.sees_others(request.user),
     }
     return render(request, "status/members.html", context)

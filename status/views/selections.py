@@ -16,12 +16,13 @@ from django.views.decorators.http import require_http_methods
 
 from status import access
 from status.bulk import ACTIONS, begin
+from status.counts import Count
 from status.filters import Filters
-from status.listing import Count, Listing
+from status.listing import Listing
 from status.models import Job
-from status.templatetags.status import amount
 from status.views.actions import refused
 from status.views.lists import chips
+from status.wording import amount
 
 MOST_CHOSEN = 500
 SHOWN = 10
@@ -66,7 +67,8 @@ def create(request: HttpRequest) -> HttpResponse:
         return redirect(job)
     context = {"selection": selection, "action": action, "title": title, "chips": chips(selection.filters)}
     if selection.pks is not None:
-        able = [job for job in jobs if not action.refuses(job) and action.may(request.user, job)]
+        allowed = action.allowed(request.user, jobs)
+        able = [job for job in jobs if job.pk in allowed and not action.refuses(job)]
         context |= {"able": len(able), "left_out": len(jobs) - len(able), "jobs": jobs[:SHOWN]}
         context["more"] = max(len(jobs) - SHOWN, 0)
     return render(request, "status/selection.html", context)

@@ -13,12 +13,12 @@ from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from status import access, registry
+from status import access, live_forms, registry
+from status.audit import on_page
+from status.forms import focus_first_error
 from status.models import Attachment, Job
 from status.registry import Startable
-from status.starts import key_of, start_from_form
-
-KEY_FIELD = "start_key"
+from status.starts import KEY_FIELD, key_of, start_from_form
 
 
 @require_GET
@@ -43,7 +43,7 @@ def new(request: HttpRequest, name: str) -> HttpResponse:
         form = entry.form(initial=_initial(entry, again.params) if again is not None else None)
     else:
         form = entry.form(request.POST, _with_kept(request.FILES, kept))
-        job = _started(entry, form, request) if form.is_valid() else None
+        job = _started(entry, form, request, again) if form.is_valid() else None
         if job is not None:
             if getattr(request, "htmx", False):
                 return HttpResponseClientRedirect(job.get_absolute_url())  # type: ignore[no-any-return]
@@ -58,16 +58,18 @@ def new(request: HttpRequest, name: str) -> HttpResponse:
         "key": key,
         "again": again,
         "kept": kept.values(),
+        "is_live": not live_forms.why_not(form),
     }
+    focus_first_error(form)
     # 200, not 422: htmx swaps only successful answers, and this one holds the form with its errors.
     return render(request, "status/start.html", context)
 
 
-def _started(entry: Startable, form: forms.Form, request: HttpRequest) -> Job | None:
+def _started(entry: Startable, form: forms.Form, request: HttpRequest, again: Job | None) -> Job | None:
     """The job, or None when the startable refused, which the form then says."""
     try:
-        key = request.POST.get(KEY_FIELD, "")
-        return start_from_form(entry, form, request.user, key_of("form", request.user, key))
+        key = key_of("form", request.user, request.POST.get(KEY_FIELD, ""))
+        return start_from_form(entry, form, request.user, key, actor=on_page(request.user), again=again)
     except ValidationError as error:
         form.add_error(None, error)
         return None

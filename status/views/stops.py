@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 
 from status import access
+from status.audit import on_page
 from status.models import Job
 from status.stop import NotStopped, stop
 from status.views.actions import done, on_job, refused
@@ -12,7 +13,7 @@ from status.views.actions import done, on_job, refused
 def create(request: HttpRequest, job: Job) -> HttpResponse:
     """End the process of one job."""
     try:
-        stop(job, by=str(request.user))
+        stop(job, actor=on_page(request.user))
     except NotStopped as error:
         return refused(request, str(error))
     return done(request, job)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib.auth.decorators import login_required
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -13,10 +14,18 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from status import access, channel
+from status.audit import Target, Verb, on_page, record
 from status.events import LogoutEvent
 from status.models import Token
 
 MOST_TOKENS = 50
+NO_END = "none"
+LIFETIMES = [
+    ("30", _("30 days")),
+    ("90", _("90 days")),
+    ("365", _("A year")),
+    (NO_END, _("No end: until it is revoked")),
+]
 
 
 def _tokens(user: Any) -> QuerySet[Token]:
@@ -24,7 +33,14 @@ def _tokens(user: Any) -> QuerySet[Token]:
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]  # Not generic at run time.
-    """What a token is for, and how far it goes."""
+    """What a token is for, how far it goes, and how long."""
+
+    days = forms.TypedChoiceField(
+        label=_("Good for"),
+        choices=LIFETIMES,
+        coerce=lambda value: None if value == NO_END else int(value),
+        initial="90",
+    )
 
     class Meta:
         model = Token
@@ -53,7 +69,9 @@ def index(request: HttpRequest) -> HttpResponse:
     made = secret = None
     form = TokenForm(request.POST if request.method == "POST" else None, user=request.user)
     if request.method == "POST" and form.is_valid():
-        made, secret = Token.make(request.user, form.cleaned_data["name"], form.cleaned_data["scope"])
+        with transaction.atomic():
+            made, secret = Token.make(request.user, **form.cleaned_data)
+            record(on_page(request.user), Verb.MAKE, _target(made), scope=made.scope)
         form = TokenForm(user=request.user)
     tokens = _tokens(request.user).filter(revoked_at=None)
     context = {"tokens": tokens, "form": form, "made": made, "secret": secret}
@@ -67,6 +85,18 @@ def revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
     token = _tokens(request.user).filter(pk=token_id).first()
     if token is None:
         raise Http404("No such token.")
-    if request.method == "POST" and token.revoke():
+    if request.method == "POST" and _revoke(request.user, token):
         channel.publish(LogoutEvent(user=access.user_key(request.user), session=token.session))
     return redirect("status:tokens")
+
+
+def _revoke(user: Any, token: Token) -> bool:
+    with transaction.atomic():
+        revoked = token.revoke()
+        if revoked:
+            record(on_page(user), Verb.REVOKE, _target(token))
+    return revoked
+
+
+def _target(token: Token) -> Target:
+    return Target("token", str(token.pk), token.name)

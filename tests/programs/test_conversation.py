@@ -4,14 +4,22 @@ import json
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
+from functools import cache
+from typing import get_args
+from uuid import uuid4
 
+import jsonschema_rs
 import pytest
 from django.test import Client
+from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from status import jobs
 from status.models import Job, Token
+from status.programs import asyncapi
+from status.programs.messages import Inbound, Outbound
 from status.states import State
 from tests import tasks
 from tests.conftest import ended, reached
@@ -25,6 +33,7 @@ from pathlib import Path
 from websockets.sync.client import connect
 
 def tell(**message):
+    told.append(message)
     socket.send(json.dumps(message))
 
 def hear(type_):
@@ -34,7 +43,7 @@ def hear(type_):
         if message["type"] == type_:
             return message
 
-heard = []
+told, heard = [], []
 url, secret, *arguments = sys.argv[1:]
 socket = connect(url, additional_headers={"Authorization": f"Bearer {secret}"}, proxy=None, max_size=None).__enter__()
 """
@@ -42,7 +51,11 @@ socket = connect(url, additional_headers={"Authorization": f"Bearer {secret}"}, 
 
 def converse(web, secret, script, *arguments):
     """Run a client that knows nothing of Django; returns all it heard."""
-    command = [sys.executable, "-c", PREAMBLE + textwrap.dedent(script) + "\nprint(json.dumps(heard))"]
+    command = [
+        sys.executable,
+        "-c",
+        PREAMBLE + textwrap.dedent(script) + "\nprint(json.dumps([told, heard]))",
+    ]
     done = subprocess.run(
         [*command, address(web), secret, *map(str, arguments)],
         cwd=PROJECT.parent,
@@ -51,7 +64,33 @@ def converse(web, secret, script, *arguments):
         timeout=90,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    told, heard = json.loads(done.stdout)
+    for message in told:
+        assert sent_schema().is_valid(message), message
+    return [as_published(message) for message in heard]
+
+
+def as_published(message):
+    """A message of the server, which must be as the published description says."""
+    heard_schema().validate(message)
+    return message
+
+
+@cache
+def sent_schema():
+    return union_of(Inbound)
+
+
+@cache
+def heard_schema():
+    return union_of(Outbound)
+
+
+def union_of(kinds):
+    """The published schema of one of several messages."""
+    described = asyncapi.asyncapi()["components"]
+    payloads = [described["messages"][kind.__struct_config__.tag]["payload"] for kind in get_args(kinds)]
+    return jsonschema_rs.Draft7Validator({"oneOf": payloads, "components": described})
 
 
 def address(web, path="/ws/jobs/"):
@@ -74,7 +113,7 @@ class Program:
 
     def hear(self, kind=None, seconds=30):
         while True:
-            message = json.loads(self.socket.recv(timeout=seconds))
+            message = as_published(json.loads(self.socket.recv(timeout=seconds)))
             if kind in (None, message["type"]):
                 return message
 
@@ -212,6 +251,34 @@ def test_a_program_that_was_away_goes_on_without_a_gap(worker, alice, secret, ta
     assert fourth.ask("job", type="watch", id=str(job.pk), since=last["version"])["job"] == last
 
 
+def test_the_log_is_told_without_gap_or_double_also_after_a_break(worker, alice, secret, talk, tmp_path):
+    gate = tmp_path / "gate"
+    job = jobs.start(tasks.talk.s(400, str(gate)), owner=alice)
+    wait_until(lambda: job.lines.count() == 400)
+    program = talk(secret)
+    first = program.ask("log", type="watch", id=str(job.pk), log=True)
+    assert [line["text"] for line in first["lines"]] == [f"line {number}" for number in range(200, 400)]
+    program.hear("job")
+    # The break: one who has less than the tail gets what lies between from the table.
+    second = talk(secret)
+    second.tell(type="watch", id=str(job.pk), log=True, after="1.150")
+    gate.touch()
+    for socket, begins in ((program, 400), (second, 150)):
+        told, over = [], False
+        while not over:
+            message = socket.hear()
+            if message["type"] == "log":
+                told += message["lines"]
+                assert message["next"] == f"1.{told[-1]['number']}"
+            over = message["type"] == "job" and message["job"]["over"]
+        assert [line["text"] for line in told] == [f"line {number}" for number in range(begins, 800)]
+    ended(job)
+    late = talk(secret)
+    told = late.ask("log", type="watch", id=str(job.pk), log=True, after="1.799")["lines"]
+    assert [line["number"] for line in told] == [800]
+    assert late.hear("job")["job"]["over"]
+
+
 def test_a_page_and_a_program_watch_one_job_through_one_subscription(
     worker, alice, secret, program_web, talk, open_page, tmp_path
 ):
@@ -270,6 +337,8 @@ def test_errors_name_the_field_and_the_message_and_keep_the_socket_open(alice, s
         ({"type": "list", "ref": 6, "after": "x"}, "after"),
         ({"type": "list", "ref": 7, "limit": 101}, "limit"),
         ({"type": "ping", "ref": 8, "more": 1}, "more"),
+        ({"type": "watch", "ref": 9, "id": str(uuid4()), "log": True, "after": "x"}, "after"),
+        ({"type": "watch", "ref": 10, "id": str(uuid4()), "after": "1.1"}, "after"),
     ]:
         error = program.ask(None, **message)
         assert (error["type"], error["ref"], error["code"]) == ("error", message["ref"], "invalid")
@@ -400,3 +469,14 @@ def test_revoking_a_token_closes_its_sockets_and_no_others(talk, alice, secret):
     client.post(f"/jobs/tokens/{revoked.pk}/revocation/")
     assert program.close_code() == 4401
     assert other.ask("pong", type="ping")
+
+
+def test_a_token_that_expires_takes_its_sockets_along(talk, alice):
+    token, secret = Token.make(alice, "short", Token.Scope.READ, days=1)
+    Token.objects.filter(pk=token.pk).update(expires_at=timezone.now() + timedelta(seconds=2))
+    program = talk(secret)
+    program.hear("hello")
+    assert program.ask("pong", type="ping")
+    assert "expired on" in program.hear("error")["detail"]
+    assert program.close_code() == 4401
+    assert "expired on" in talk(secret).hear("error")["detail"]

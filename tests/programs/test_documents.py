@@ -134,8 +134,108 @@ def test_every_message_is_described_and_no_other():
         *(kind.__struct_config__.tag for kind in get_args(Inbound)),
         "hello",
         "job",
+        "log",
         "error",
     }
+
+
+def ref_to(pattern):
+    return {
+        "type": "object",
+        "properties": {"$ref": {"type": "string", "pattern": f"^{pattern}$"}},
+        "required": ["$ref"],
+        "additionalProperties": False,
+    }
+
+
+def exactly(required, optional=None):
+    """An object of these fields and no others."""
+    return {
+        "type": "object",
+        "properties": required | (optional or {}),
+        "required": sorted(required),
+        "additionalProperties": False,
+    }
+
+
+def named(inner):
+    """A map; the names are those that AsyncAPI allows."""
+    return {
+        "type": "object",
+        "propertyNames": {"pattern": r"^[\w.-]+$"},
+        "additionalProperties": inner,
+        "minProperties": 1,
+    }
+
+
+TEXT = {"type": "string", "minLength": 1}
+CHANNEL = ref_to("#/channels/jobs")
+IN_CHANNEL = {"type": "array", "items": ref_to(r"#/channels/jobs/messages/[\w.-]+"), "minItems": 1}
+ASYNCAPI = exactly(
+    {
+        "asyncapi": {"const": "3.0.0"},
+        "info": exactly({"title": TEXT, "version": TEXT}, {"description": TEXT}),
+        "channels": named(
+            exactly({"address": TEXT, "messages": named(ref_to(r"#/components/messages/[\w.-]+"))})
+        ),
+        "operations": named(
+            exactly(
+                {"action": {"enum": ["send", "receive"]}, "channel": CHANNEL},
+                {
+                    "summary": TEXT,
+                    "messages": IN_CHANNEL,
+                    "reply": exactly({}, {"channel": CHANNEL, "messages": IN_CHANNEL}),
+                },
+            )
+        ),
+        "components": exactly(
+            {},
+            {
+                "messages": named(
+                    exactly(
+                        {"payload": ref_to(r"#/components/schemas/\w+")},
+                        {"name": TEXT, "summary": TEXT, "contentType": {"const": "application/json"}},
+                    )
+                ),
+                "schemas": named({"type": "object"}),
+            },
+        ),
+    }
+)
+"""What AsyncAPI 3.0 says of the objects that are used here; no package has the official schema."""
+
+
+def test_the_description_of_the_socket_is_an_asyncapi_document():
+    document = asyncapi.asyncapi()
+    jsonschema_rs.Draft202012Validator(ASYNCAPI).validate(document)
+    for operation in document["operations"].values():
+        # A reply goes back on the channel that its question came by, in messages that the channel has.
+        for ref in [*operation["messages"], *operation.get("reply", {"messages": []})["messages"]]:
+            assert ref["$ref"].rpartition("/")[2] in document["channels"]["jobs"]["messages"]
+    wrong = [
+        document | {"asyncapi": "2.6.0"},
+        document | {"servers": []},
+        document | {"operations": {"start": document["operations"]["start"] | {"action": "publish"}}},
+    ]
+    assert not any(jsonschema_rs.is_valid(ASYNCAPI, found) for found in wrong)
+
+
+@pytest.mark.parametrize("name", sorted(asyncapi.asyncapi()["components"]["schemas"]))
+def test_each_schema_is_one_as_asyncapi_takes_it(name):
+    """Where no other format is said, a payload is written in JSON Schema draft 07."""
+    schema = asyncapi.asyncapi()["components"]["schemas"][name]
+    jsonschema_rs.meta.validate(schema | {"$schema": "http://json-schema.org/draft-07/schema#"})
+    assert not {"$defs", "prefixItems", "unevaluatedProperties", "dependentRequired"} & set(keywords(schema))
+
+
+def keywords(value):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from keywords(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keywords(inner)
 
 
 def test_what_answers_what_is_what_the_consumer_does():
@@ -178,6 +278,8 @@ def schema_of(name):
         '{"type": "start"}',
         '{"type": "start", "job": "a", "key": "é"}',
         '{"type": "watch", "id": "6f1e0a3c-0000-4000-8000-000000000000", "since": "x"}',
+        '{"type": "watch", "id": "6f1e0a3c-0000-4000-8000-000000000000", "log": true, "after": "1.2"}',
+        '{"type": "watch", "id": "6f1e0a3c-0000-4000-8000-000000000000", "log": "yes"}',
         '{"type": "list", "state": ["failed"], "limit": 5}',
         '{"type": "list", "state": ["gone"]}',
         '{"type": "ping", "ref": []}',

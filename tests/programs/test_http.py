@@ -1,5 +1,6 @@
 """HTTP for programs, asked in this process."""
 
+import ast
 import json
 from datetime import timedelta
 from uuid import uuid4
@@ -12,6 +13,7 @@ from django.utils import timezone
 from status.models import Attachment, Job, LogLine, Token
 from status.programs.wire import describe
 from status.states import State
+from tests.processes import PROJECT
 from tests.programs.conftest import program_of
 
 pytestmark = pytest.mark.django_db
@@ -144,6 +146,47 @@ def test_a_job_has_its_version_as_etag(program, job):
     newer = program.get(f"/api/jobs/{job.pk}", headers={"If-None-Match": response["ETag"]})
     assert newer.status_code == 200
     assert newer["ETag"] != response["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json", "application/json"),
+        ("application/json, text/html;q=0.9", "application/json"),
+        ("text/html;q=0.5, application/*;q=0.8", "application/json"),
+        ("application/json;q=0.8, text/html", "text/html"),
+        ("text/html, application/json;q=0", "text/html"),
+        ("application/json;q=0, */*;q=0.1", "text/html"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+        ("*/*", "text/html"),
+        ("image/png", "text/html"),
+        (None, "text/html"),
+    ],
+)
+def test_the_page_of_a_job_is_json_for_who_prefers_that(client, alice, job, accept, kind):
+    client.force_login(alice)
+    page = client.get(job.get_absolute_url(), headers={"Accept": accept} if accept else {})
+    assert page["Content-Type"].partition(";")[0] == kind
+    assert "Accept" in [name.strip() for name in page["Vary"].split(",")]
+    if kind == "application/json":
+        api = client.get(f"/api/jobs/{job.pk}")
+        assert page.json() == api.json()
+        assert page["ETag"] == api["ETag"]
+
+
+def test_the_page_is_json_for_a_token_too_with_the_same_rules(client, program, bob, job):
+    json_ = {"Accept": "application/json"}
+    path = job.get_absolute_url()
+    answer = program.get(path, headers=json_)
+    assert answer.json()["id"] == str(job.pk)
+    same = program.get(path, headers=json_ | {"If-None-Match": answer["ETag"]})
+    assert (same.status_code, same.content, same["ETag"]) == (304, b"", answer["ETag"])
+    assert {"Accept", "Authorization", "Cookie"} <= {name.strip() for name in same["Vary"].split(",")}
+    is_problem(client.get(path, headers=json_), 401)
+    is_problem(program_of(bob).get(path, headers=json_), 404)
+    # A page is opened by a login, as ever.
+    assert program.get(path).status_code == 302
+    assert client.post(path, headers=json_).status_code == 405
 
 
 def test_every_live_field_changes_the_version(job):
@@ -400,3 +443,26 @@ def test_another_method_is_refused(program, job):
     is_problem(program.delete(f"/api/jobs/{job.pk}"), 405)
     is_problem(program.get(f"/api/jobs/{job.pk}/retry"), 405)
     is_problem(program.put("/api/jobs/"), 405)
+
+
+def test_what_is_wrong_is_said_in_the_language_of_who_asks(program, settings, startables):
+    settings.LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+    answer = program.post(
+        "/api/jobs/",
+        json.dumps({"job": "count-rows", "params": {}}),
+        content_type="application/json",
+        headers={"Accept-Language": "de"},
+    )
+    problem = is_problem(answer, 422, "params.count")
+    assert problem["errors"][0]["detail"] == "Dieses Feld ist zwingend erforderlich."
+    assert answer["Content-Language"] == "de"
+    assert "Accept-Language" in answer["Vary"]
+
+
+def test_every_refusal_can_be_translated():
+    """No text of ours is given to a refusal as it stands; what others have said passes through."""
+    for path in sorted((PROJECT / "status" / "programs").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Refused", "Refused.because_of"}:
+                said = node.args[1]
+                assert not isinstance(said, ast.Constant), f"{path.name}: {ast.unparse(said)}"

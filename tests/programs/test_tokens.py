@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from status.models import Token
 from status.models.tokens import PREFIX
@@ -19,8 +20,8 @@ def browser(client, alice):
     return client
 
 
-def make(browser, name="nightly import", scope="act"):
-    page = browser.post(PATH, {"name": name, "scope": scope})
+def make(browser, name="nightly import", scope="act", days="none"):
+    page = browser.post(PATH, {"name": name, "scope": scope, "days": days})
     assert page.status_code == 200
     return page, re.search(r'<code id="secret">(\S+)</code>', page.content.decode())[1]
 
@@ -35,7 +36,7 @@ def test_a_token_is_made_shown_once_and_works(browser, alice):
     assert secret not in again
     program = Client(headers={"Authorization": f"Bearer {secret}"})
     assert program.get("/api/jobs/").status_code == 200
-    assert "last used" in browser.get(PATH).content.decode()
+    assert "not used yet" not in browser.get(PATH).content.decode()
 
 
 def test_the_secret_is_nowhere_in_the_database(browser):
@@ -77,12 +78,21 @@ def test_a_token_makes_no_tokens_and_opens_no_pages(browser):
     _page, secret = make(browser)
     program = Client(headers={"Authorization": f"Bearer {secret}"})
     assert program.get(PATH).status_code == 302
-    assert program.post(PATH, {"name": "x", "scope": "act"}).status_code == 302
+    assert program.post(PATH, {"name": "x", "scope": "act", "days": "30"}).status_code == 302
     assert Token.objects.count() == 1
 
 
-@pytest.mark.parametrize("data", [{}, {"name": "", "scope": "act"}, {"name": "x", "scope": "all"}])
-def test_a_token_without_name_or_with_another_scope_is_not_made(browser, data):
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"name": "", "scope": "act", "days": "30"},
+        {"name": "x", "scope": "all", "days": "30"},
+        {"name": "x", "scope": "act", "days": "31"},
+        {"name": "x", "scope": "act"},
+    ],
+)
+def test_a_token_without_name_or_end_or_with_another_scope_is_not_made(browser, data):
     page = browser.post(PATH, data)
     assert "errorlist" in page.content.decode()
     assert not Token.objects.exists()
@@ -92,7 +102,7 @@ def test_one_token_too_many_is_not_made(browser, alice):
     Token.objects.bulk_create(
         Token(user=alice, name=str(number), hash=str(number)) for number in range(MOST_TOKENS)
     )
-    page = browser.post(PATH, {"name": "x", "scope": "read"})
+    page = browser.post(PATH, {"name": "x", "scope": "read", "days": "30"})
     assert "Revoke one first" in page.content.decode()
     assert Token.objects.count() == MOST_TOKENS
 
@@ -112,6 +122,36 @@ def test_the_page_takes_few_queries(browser, alice, django_assert_num_queries):
     Token.objects.bulk_create(
         Token(user=alice, name=str(number), hash=str(number)) for number in range(MOST_TOKENS)
     )
-    # The session, the user, the tokens, the bell.
-    with django_assert_num_queries(4):
+    # The session, the user, the tokens, the bell, and for the header what the user and their groups may do.
+    with django_assert_num_queries(6):
         browser.get(PATH)
+
+
+@pytest.mark.parametrize(("days", "seconds"), [("30", 30 * 86_400), ("365", 365 * 86_400), ("none", None)])
+def test_a_token_ends_when_its_maker_said(browser, days, seconds):
+    make(browser, days=days)
+    token = Token.objects.get()
+    if seconds is None:
+        assert token.expires_at is None
+        assert "never" in browser.get(PATH).content.decode()
+    else:
+        assert abs((token.expires_at - token.created_at).total_seconds() - seconds) < 5
+        assert token.expires_at.isoformat() in browser.get(PATH).content.decode()
+
+
+def test_a_token_is_refused_after_its_end_and_can_be_taken_off_the_list(browser):
+    _page, secret = make(browser, days="30")
+    program = Client(headers={"Authorization": f"Bearer {secret}"})
+    assert program.get("/api/jobs/").status_code == 200
+    Token.objects.update(expires_at=timezone.now(), last_used_at=None)
+    answer = program.get("/api/jobs/")
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"].startswith("Bearer")
+    assert f"expired on {timezone.now():%Y-%m-%d}. Make another" in answer.json()["detail"]
+    token = Token.objects.get()
+    assert token.last_used_at is None, "what is refused is no use"
+    page = browser.get(PATH).content.decode()
+    assert "Expired" in page
+    assert "Remove nightly import" in page
+    browser.post(f"{PATH}{token.pk}/revocation/")
+    assert "nightly import" not in browser.get(PATH).content.decode()

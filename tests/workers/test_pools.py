@@ -159,6 +159,7 @@ def test_a_worker_that_stops_lets_its_tasks_end_and_sends_everything(own_worker,
 def test_a_worker_that_is_stopped_at_once_says_so(own_worker, alice, tmp_path):
     worker = own_worker("gevent", DJANGO_SETTINGS_MODULE="tests.one_stop_settings")
     assert "worker_soft_shutdown_timeout" not in worker.output()
+    assert "CELERY_DB_REUSE_MAX" not in worker.output()
     job = start(tasks.tick_until.s(str(tmp_path / "never")).set(queue="own"), owner=alice)
     reached(job, State.RUNNING)
     worker.child.send_signal(signal.SIGQUIT)
@@ -186,6 +187,7 @@ def test_a_gevent_worker_says_what_it_cannot_do(green_worker):
     said = green_worker.output().partition(" ready.")[0]
     assert "does not keep soft time limits, which are set for tests.tasks.too_slow." in said
     assert "With worker_soft_shutdown_timeout" in said
+    assert "With CELERY_DB_REUSE_MAX" in said
     assert "not chosen with -P" not in said
     assert "does not keep time limits" not in said
 

@@ -35,7 +35,9 @@ def test_a_chain_hands_results_on_and_its_members_are_known_from_the_start(worke
     signature = chain(tasks.plus.s(1, 2, str(gate)), tasks.plus.s(10), tasks.plus.si(5, 5), tasks.plus.s(100))
     job = start(signature, owner=alice)
     assert job.canvas == Canvas.CHAIN
-    assert states(job) == ["queued"] * 4
+    first, *others = states(job)
+    assert first in {"queued", "running"}
+    assert others == ["queued"] * 3
     assert {row.owner for row in job.members.all()} == {alice}
     reached(job, State.RUNNING)
     assert states(job)[1:] == ["queued"] * 3

@@ -18,7 +18,7 @@ class Command(BaseCommand):
         users: Any = get_user_model()._default_manager
         user: User | None = users.filter(username=NAME).first()
         if user is None and settings.DEBUG:
-            users.create_superuser(NAME, password=PASSWORD)
+            users.create_superuser(NAME, email=f"{NAME}@example.org", password=PASSWORD)
         elif user is not None and user.is_active != settings.DEBUG and user.check_password(PASSWORD):
             user.is_active = settings.DEBUG
             user.save(update_fields=["is_active"])

@@ -3,7 +3,6 @@
 Exit codes: 0 succeeded, or done as asked; 1 failed; 2 usage; 3 cancelled; 130 left by Ctrl-C, the job goes on.
 """
 
-import json
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
@@ -12,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from celery import current_app
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
@@ -20,8 +20,10 @@ from django.db.models import Q
 
 from status import channel, jobs, outbox, registry
 from status.asked import Unusable, start_as_asked
+from status.audit import at_command_line
 from status.following import Following, Gone
 from status.models import Job
+from status.programs.wire import describe
 from status.states import State
 from status.terminal import headline, printable, screen_for
 
@@ -62,7 +64,7 @@ class Command(BaseCommand):
         listing.add_argument("--task", help="the task's name, or the name under which it can be started")
         listing.add_argument("--owner", metavar="USER")
         listing.add_argument("--limit", type=_count, default=25, metavar="N", help="at most (%(default)s)")
-        listing.add_argument("--json", action="store_true", help="one JSON object a line")
+        listing.add_argument("--json", action="store_true", help="one JSON object a line, as the API has it")
 
         starting = verbs.add_parser("start", help="start a job, and print its id")
         starting.add_argument("name", help="the name of what can be started, as in its page's address")
@@ -138,7 +140,7 @@ class Command(BaseCommand):
         if owner:
             rows = rows.filter(owner=_user(owner))
         for job in rows[:limit]:
-            self.stdout.write(_json(job) if json else _row(job))
+            self.stdout.write(msgspec.json.encode(describe(job)).decode() if json else _row(job))
         return SUCCEEDED
 
     def start(
@@ -183,7 +185,7 @@ class Command(BaseCommand):
                         f"Cancel it: manage.py jobs cancel {job.pk}"
                     )
                     return INTERRUPTED
-                jobs.cancel(job)
+                jobs.cancel(job, actor=at_command_line())
                 self.stderr.write("The job is cancelled. Ctrl-C again leaves it.")
                 cancel_on_interrupt = False
 
@@ -197,7 +199,7 @@ class Command(BaseCommand):
 
     def cancel(self, *, id: UUID, **_: Any) -> int:  # noqa: A002
         """Cancel a job; 1 when it had ended otherwise."""
-        job = jobs.cancel(_job(id))
+        job = jobs.cancel(_job(id), actor=at_command_line())
         self.stdout.write(headline(job))
         return SUCCEEDED if job.is_cancelling or job.state == State.CANCELLED else FAILED
 
@@ -210,7 +212,7 @@ class Command(BaseCommand):
                 f"Only a failed or cancelled job can be retried. This one: {said}", returncode=FAILED
             )
         try:
-            job = jobs.retry(before)
+            job = jobs.retry(before, actor=at_command_line())
         except IntegrityError as error:
             text = "Another job with the same key is under way. Retry when it has ended."
             raise CommandError(text, returncode=FAILED) from error
@@ -253,30 +255,3 @@ def _row(job: Job) -> str:
     percent = "" if job.percent is None else f"{job.percent}%"
     columns = [job.pk, f"{job.created_at:%Y-%m-%dT%H:%M:%SZ}", job.state, percent, job.owner or "", job.title]
     return "\t".join(printable(column).replace("\t", " ") for column in columns)
-
-
-def _json(job: Job) -> str:
-    """A job as one line of JSON, times in ISO 8601, progress from 0 to 1."""
-
-    def iso(at: Any) -> str | None:
-        return at.isoformat() if at is not None else None
-
-    return json.dumps(
-        {
-            "id": str(job.pk),
-            "title": job.title,
-            "task": job.task,
-            "startable": job.startable,
-            "owner": job.owner.get_username() if job.owner is not None else None,
-            "state": job.state,
-            "failure": job.failure,
-            "error": job.error,
-            "attempt": job.tries,
-            "progress": job.progress,
-            "cancelling": job.is_cancelling,
-            "created_at": iso(job.created_at),
-            "started_at": iso(job.started_at),
-            "finished_at": iso(job.finished_at),
-            "result": job.result,
-        }
-    )

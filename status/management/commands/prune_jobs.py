@@ -9,15 +9,17 @@ from django.db import DatabaseError
 
 from status import conf, files
 from status.files import Deleted
-from status.sources.prune import BATCH, Pruned, prune, prune_messages, would_prune
+from status.sources.prune import BATCH, Pruned, prune, prune_audit, prune_messages, would_prune
 
 
 class Command(BaseCommand):
     """Deletes old jobs, as beat does every hour."""
 
     help = (
-        "Delete ended jobs with their log lines and files, by age (--days) and by number (--keep). Live jobs "
-        "never go. Ends with 1 if something is wrong or a file could not be deleted."
+        "Delete ended jobs with their log lines, files and notifications, by age (--days) and by number (--keep), "
+        "messages to people by age, and what the audit trail holds for longer than "
+        'STATUS["KEEP_AUDIT_DAYS"]. Live jobs never go. Ends with 1 if something is wrong or a file could not be '
+        "deleted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -56,7 +58,8 @@ class Command(BaseCommand):
             else:
                 for some in pruning:
                     pruned += some
-                prune_messages(days)
+                pruned += Pruned(messages=prune_messages(days))
+                prune_audit(conf.current().keep_audit_days)
             if options["orphans"]:
                 orphaned = files.delete_orphans(dry_run=dry_run)
         except ValueError as error:
@@ -71,7 +74,8 @@ class Command(BaseCommand):
         done = "Would delete" if dry_run else "Deleted"
         kept = pruned.files
         self.stdout.write(
-            f"{done}: jobs {pruned.jobs}, log lines {pruned.lines}, files {kept.files} ({kept.bytes} bytes)"
+            f"{done}: jobs {pruned.jobs}, log lines {pruned.lines}, files {kept.files} ({kept.bytes} bytes), "
+            f"notifications {pruned.notifications}, messages {pruned.messages}"
         )
         if orphaned.files:
             self.stdout.write(f"{done}: files without a job {orphaned.files} ({orphaned.bytes} bytes)")

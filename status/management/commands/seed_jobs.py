@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import AutoField, Model
 from django.utils import timezone
 
-from status.models import Job, LogLine, Notification, SearchText
+from status.models import Delivery, Job, LogLine, Notification, SearchText
 from status.seeding import DOMAIN, FIRST_ID, LAST_ID, NAMES, History
 
 BATCH = 2_000
@@ -113,10 +113,12 @@ class Command(BaseCommand):
         mine = {"pk__gte": FIRST_ID, "pk__lte": LAST_ID}
         of_mine = {"job_id__gte": FIRST_ID, "job_id__lte": LAST_ID}
         with transaction.atomic():
+            told = Notification.objects.filter(**of_mine)
             for rows in (
+                Delivery.objects.filter(notification__in=told),
                 LogLine.objects.filter(**of_mine),
                 SearchText.objects.filter(**of_mine),
-                Notification.objects.filter(**of_mine),
+                told,
             ):
                 rows._raw_delete(rows.db)
             jobs = Job.objects.filter(**mine)

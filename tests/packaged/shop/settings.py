@@ -58,3 +58,7 @@ DATABASES["default"]["OPTIONS"] = {
     "transaction_mode": "IMMEDIATE",
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
+
+STATUS = {"SITE_URL": "https://shop.example.org"}
+CELERY_DB_REUSE_MAX = 1000
+DATABASES["default"]["CONN_MAX_AGE"] = 600

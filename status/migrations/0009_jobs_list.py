@@ -53,20 +53,21 @@ def drop_index(apps, schema_editor):
 def fill_all(apps, schema_editor):
     job = apps.get_model("status", "Job")
     fields = ("id", "title", "signature", "params", "error", "owner_id", "task", "schedule", "canvas")
-    listed = job.objects.filter(parent=None).only(*fields).order_by("created_at", "id")
+    listed = job.objects.filter(parent=None)
     batch = []
-    for row in listed.iterator(chunk_size=1000):
+    for row in listed.only(*fields).order_by("created_at", "id").iterator(chunk_size=1000):
         batch.append(row)
         if len(batch) == 1000:
             fill(batch, apps.get_model("status", "SearchText"))
             batch = []
     fill(batch, apps.get_model("status", "SearchText"))
+    listed.update(is_indexed=True)
 
 
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('status', '0004_notifications'),
+        ('status', '0008_house'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -166,6 +167,19 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='savedview',
             constraint=models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('user',), name='status_view_default'),
+        ),
+        migrations.RemoveIndex(
+            model_name='job',
+            name='status_job_schedule',
+        ),
+        migrations.AddField(
+            model_name='job',
+            name='is_indexed',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('is_indexed', False), ('parent__isnull', True)), fields=['created_at', 'id'], name='status_job_unindexed'),
         ),
         migrations.RunPython(make_index, drop_index),
         migrations.RunPython(fill_all, migrations.RunPython.noop),

@@ -1,0 +1,34 @@
+"""The element that holds a page's one socket."""
+
+import json
+
+from django.template.loader import get_template
+from django.urls import get_script_prefix
+
+from status import access, conf
+from status.regions import View
+from status.rendering import beat
+
+PAGE_PATH = "ws/status/"
+
+
+def element(view: View, *, refreshes: bool) -> str:
+    """What `{% live_socket %}` emits; in a frame it takes the place of the one before, and htmx opens its socket.
+
+    Args:
+        view: what the socket shows.
+        refreshes: whether the page loads itself again where there is no JavaScript.
+
+    Raises:
+        ValueError: the page has too many regions for one socket.
+    """
+    token = access.sign(view)
+    return get_template("status/partials/socket.html").render(
+        {
+            "url": f"{get_script_prefix()}{PAGE_PATH}?view={token}",
+            "vals": json.dumps({"view": token}),
+            "beat": beat(),
+            "has_forms": bool(view.forms),
+            "refresh_seconds": conf.current().refresh_seconds if refreshes else None,
+        }
+    )
