@@ -49,7 +49,7 @@ def test_what_is_done_on_pages_is_written(client, alice, job):
     client.force_login(alice)
     client.post(f"/jobs/{job.pk}/cancellation/")
     client.post(f"/jobs/{job.pk}/retry/")
-    client.post("/jobs/tokens/", {"name": "nightly", "scope": "read"})
+    client.post("/jobs/tokens/", {"name": "nightly", "scope": "read", "days": "30"})
     token = Token.objects.get()
     client.post(f"/jobs/tokens/{token.pk}/revocation/")
     client.post(f"/jobs/tokens/{token.pk}/revocation/")

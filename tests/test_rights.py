@@ -17,7 +17,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from status import access
-from status.models import Attachment, Job, Notification, SavedView, Token
+from status.models import Attachment, Job, Notification, Preferences, Queue, SavedView, Token
 from status.regions import View
 from status.roles import ADMINISTRATOR, OPERATOR, VIEWER
 from status.states import State
@@ -31,15 +31,17 @@ ACTORS = {OWNER, OPERATOR.group, ADMINISTRATOR.group}
 STAGE = {VIEWER.group, OPERATOR.group, ADMINISTRATOR.group}
 STOPPERS = {OPERATOR.group, ADMINISTRATOR.group}
 BOSS = {ADMINISTRATOR.group}
+FROM_STRANGERS = frozenset({STRANGER})
+FROM_MOST = frozenset({STRANGER, OWNER})
 NAMESPACES = {"status", "status_api", "status-operations"}
 
 
 @dataclass(frozen=True)
 class Right:
-    """Who may, and whether for strangers it does not exist."""
+    """Who may, and for whom it does not exist."""
 
     who: set[str]
-    hides: bool = False
+    hides: frozenset[str] = frozenset()
     posts: bool = False
 
     def outcome(self, role: str) -> str:
@@ -47,36 +49,44 @@ class Right:
             return "allowed"
         if role == VISITOR:
             return "login"
-        return "absent" if self.hides and role == STRANGER else "forbidden"
+        return "absent" if role in self.hides else "forbidden"
 
 
-JOB, ACT = Right(WATCHERS, hides=True), Right(ACTORS, hides=True, posts=True)
+JOB, ACT = Right(WATCHERS, hides=FROM_STRANGERS), Right(ACTORS, hides=FROM_STRANGERS, posts=True)
 CHANGE = Right(BOSS, posts=True)
 RIGHTS = {
     "status:jobs": Right(PEOPLE),
     "status:startables": Right(PEOPLE),
     "status:selection": Right(PEOPLE),
     "status:saved-views": Right(PEOPLE, posts=True),
-    "status:saved-view": Right({OWNER}, hides=True, posts=True),
-    "status:saved-view-deletion": Right({OWNER}, hides=True, posts=True),
+    "status:saved-view": Right({OWNER}, hides=FROM_STRANGERS, posts=True),
+    "status:saved-view-deletion": Right({OWNER}, hides=FROM_STRANGERS, posts=True),
     "status:start": Right(PEOPLE),
     "status:tokens": Right(PEOPLE),
-    "status:revocation": Right({OWNER}, hides=True, posts=True),
+    "status:revocation": Right({OWNER}, hides=FROM_STRANGERS, posts=True),
     "status:audit": Right(BOSS),
+    "status:appearance": Right(EVERYBODY, posts=True),
+    "status:house": Right(STAGE, hides=FROM_MOST),
+    "status:queue": Right(STAGE, hides=FROM_MOST),
+    "status:queue-pause": Right(STOPPERS, hides=FROM_MOST, posts=True),
     "status:frame": Right(EVERYBODY),
     "status:notifications": Right(PEOPLE),
     "status:notifications-read": Right(PEOPLE, posts=True),
-    "status:notification": Right({OWNER}, hides=True),
-    "status:notification-read": Right({OWNER}, hides=True, posts=True),
+    "status:preferences": Right(PEOPLE),
+    "status:preferences-secret": Right(PEOPLE, posts=True),
+    "status:preferences-test": Right(PEOPLE, posts=True),
+    "status:notification": Right({OWNER}, hides=FROM_STRANGERS),
+    "status:notification-read": Right({OWNER}, hides=FROM_STRANGERS, posts=True),
     "status:job": JOB,
     "status:members": JOB,
     "status:log": JOB,
+    "status:log-lines": JOB,
     "status:acts": JOB,
     "status:attachment": JOB,
-    "status:seen": Right(WATCHERS, hides=True, posts=True),
+    "status:seen": Right(WATCHERS, hides=FROM_STRANGERS, posts=True),
     "status:cancellation": ACT,
     "status:retry": ACT,
-    "status:stop": Right(STOPPERS, hides=True, posts=True),
+    "status:stop": Right(STOPPERS, hides=FROM_STRANGERS, posts=True),
     "status:schedules": Right(STAGE),
     "status:schedule-moments": Right(STAGE),
     "status:schedule-new": Right(BOSS),
@@ -128,6 +138,7 @@ def stage(settings, alice, django_user_model):
         users[role.group].groups.add(Group.objects.get(name=role.group))
     clients = {VISITOR: Client()}
     for name, user in users.items():
+        Preferences.objects.create(user=user, webhook_url="https://example.com/hook")
         clients[name] = Client()
         clients[name].force_login(user)
     running = {"state": State.RUNNING, "stoppable": False, "started_at": timezone.now(), "worker": "w"}
@@ -147,7 +158,9 @@ def stage(settings, alice, django_user_model):
         "view_id": SavedView.objects.create(user=alice, name="v", query="state=failed").pk,
         "notification_id": Notification.objects.create(owner=alice, title="n").pk,
         "name": "render-on-the-farm",
+        "channel": "webhook",
     }
+    Queue.objects.create(name="render-on-the-farm")
     return clients, arguments
 
 
@@ -246,7 +259,7 @@ def test_a_role_is_offered_what_it_may_and_nothing_else(stage, role):
             reads = not right.posts or match.view_name == "status:schedule-deletion"
             if reads and address not in seen and address not in waiting:
                 waiting.append(address)
-        assert len(seen) < 100
+        assert len(seen) < 300
     may = {name for name in CONTROLS if role in RIGHTS[name].who}
     # Who sees no job is offered nothing to do with one.
     assert controls & CONTROLS == may
