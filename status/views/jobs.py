@@ -16,7 +16,7 @@ from status.programs import acts
 from status.programs.answering import answer_job, for_programs
 from status.programs.callers import Caller
 from status.programs.wire import describe
-from status.runs import runs_like
+from status.runs import failed_alike, runs_like
 
 PAGE, DOCUMENT = "text/html", "application/json"
 
@@ -57,6 +57,7 @@ def _page(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "acts": audit.of_job(job),
         "may_see_traceback": access.may_see_traceback(request.user),
         "runs": runs_like(job, request.user),
+        "alike": failed_alike(job, request.user),
         "arguments": arguments_of(job),
     }
     return render(request, "status/job.html", context)
