@@ -223,7 +223,7 @@ def test_a_hundred_thousand_lines_do_no_harm(client, alice, django_assert_max_nu
     LogLine.objects.bulk_create(lines, batch_size=5000)
     client.force_login(alice)
     client.get(job.get_absolute_url())
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         response = client.get(f"{job.get_absolute_url()}lines/?before=1.50000")
     assert len(re.findall(rb"row-\d+\.", response.content)) == 200
     assert len(re.findall(rb"row-\d+\.", client.get(job.get_absolute_url()).content)) == 200
