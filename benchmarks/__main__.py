@@ -24,6 +24,7 @@ SCRIPTS = (
     "workers",
     "sockets",
     "pages",
+    "lists",
     "dashboard",
     "scaling",
 )

@@ -5,10 +5,10 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
 from demo.views import site_status
-from status.views import jobs
+from status.views import lists
 
 urlpatterns = [
-    path("", jobs.index, name="home"),
+    path("", lists.index, name="home"),
     path("api/", include("status.programs.urls")),
     path("jobs/", include("status.urls")),
     path("status/", site_status, name="site-status"),

@@ -59,6 +59,23 @@ def may_act(user: Any, job: Job) -> bool:
     return may_watch_job(user, job) and rules.current().may_act(user, job)
 
 
+def may_delete(user: Any, job: Job) -> bool:
+    """Whether `user` may delete `job` once it ended: its owner, and holders of `status.delete_job` who may watch it."""
+    return bool(deletable(user, [job]))
+
+
+def actable(user: Any, jobs: Collection[Job]) -> set[UUID]:
+    """The ids of those of `jobs` for which `may_act` is true; one query at most."""
+    seen, rule = watchable(user, jobs), rules.current()
+    return {job.pk for job in jobs if job.pk in seen and rule.may_act(user, job)}
+
+
+def deletable(user: Any, jobs: Collection[Job]) -> set[UUID]:
+    """The ids of those of `jobs` for which `may_delete` is true; one query at most."""
+    seen, rule = watchable(user, jobs), rules.current()
+    return {job.pk for job in jobs if job.pk in seen and rule.may_delete(user, job)}
+
+
 def may_stop(user: Any, job: Job) -> bool:
     """Whether `user` may stop `job` at once: holders of `status.stop_job` who may watch it."""
     return may_watch_job(user, job) and rules.current().may_stop(user, job)
@@ -140,7 +157,7 @@ def check(user: Any, subjects: frozenset[Subject], jobs: Mapping[Subject, Job | 
 
 def _may_watch_other(user: Any, subject: Subject) -> bool:
     """Whether `user` may watch what is no job."""
-    if subject.kind is Kind.LIST:
+    if subject.is_list:
         return subject.scope == list_scope(user)
     return computed.may_watch(user, subject.key)
 

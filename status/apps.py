@@ -13,6 +13,7 @@ class StatusConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
+        from status import bulk as bulk  # Celery knows its task by that.
         from status import checks, house, languages, logout, notifications, outbox, tracing
         from status.sources import (
             attendance,

@@ -27,11 +27,13 @@ class Kind(StrEnum):
     JOB = "j"
     TOPIC = "t"
     LIST = "l"
+    COUNT = "c"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a region shows: a job, a topic, or the jobs that came into a list since the page was made."""
+    """What a region shows: a job, a topic, the jobs that came into a list since the page was made, or how many
+    of a list are in one state."""
 
     kind: Kind
     key: str
@@ -51,9 +53,20 @@ class Subject:
         return cls(Kind.TOPIC, name)
 
     @classmethod
-    def new_jobs(cls, scope: str, since: datetime) -> "Subject":
-        """The jobs of `scope` (an owner's primary key as text, `all`, or a rule's) made after `since`."""
-        return cls(Kind.LIST, f"{int(since.timestamp() * 1_000_000)}:{scope}")
+    def new_jobs(cls, scope: str, since: datetime, query: str = "") -> "Subject":
+        """The jobs of `scope` (an owner's primary key as text, `all`, or a rule's) made after `since`.
+
+        Args:
+            scope: whose.
+            since: a moment.
+            query: only those that these filters let through, see `status.filters.Filters.query`.
+        """
+        return cls(Kind.LIST, f"{int(since.timestamp() * 1_000_000)}:{scope}?{query}")
+
+    @classmethod
+    def count(cls, scope: str, query: str, state: str) -> "Subject":
+        """How many jobs of `scope` are in `state`, or in all states, under the filters `query`."""
+        return cls(Kind.COUNT, f"{state}:{scope}?{query}")
 
     @property
     def job_id(self) -> UUID:
@@ -63,7 +76,22 @@ class Subject:
     @property
     def scope(self) -> str:
         """Whose list a list subject is."""
-        return self.key.partition(":")[2]
+        return self.key.partition(":")[2].partition("?")[0]
+
+    @property
+    def state(self) -> str:
+        """The state that a count is of."""
+        return self.key.partition(":")[0]
+
+    @property
+    def query(self) -> str:
+        """The filters of a list subject."""
+        return self.key.partition("?")[2]
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is about many jobs."""
+        return self.kind in {Kind.LIST, Kind.COUNT}
 
     @property
     def since(self) -> datetime:

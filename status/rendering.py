@@ -10,22 +10,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
-from django.contrib.auth import get_user_model
 from django.template import Template
 from django.template.loader import get_template
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
 
-from status import access, computed, conf
+from status import computed, conf
 from status.cells import PLACES, Painted, Places, changed_cells, format_attributes
 from status.events import Line, TopicEvent
+from status.filters import Filters
+from status.listing import Listing
 from status.memo import LOOK, keeps_look, look
 from status.models import Job, Notification, Topic
 from status.models.tree import members_of
 from status.notifications import read_inboxes
-from status.regions import RULED, Kind, LiveForm, Region, Subject, View
+from status.regions import Kind, LiveForm, Region, Subject, View
 from status.told import Told
 
 BEAT_ID = "live-beat"
@@ -45,18 +47,21 @@ class Shown:
     job: Job | None = None
     topic: TopicEvent | None = None
     count: int = 0
+    more: bool = False
+    query: str = ""
 
     def context(self) -> dict[str, Any]:
         """The variables that a partial gets.
 
         For a job: `job`, and `branch`, its members. For a topic: the keys of its payload, and `topic` with
-        `topic.at` and `topic.payload`. For a list: `count`, of jobs that came since the page was made.
+        `topic.at` and `topic.payload`. For a list: `count`, of jobs that came since the page was made, or that are
+        in a state; `more`, whether there may be more; and `query`, the list's filters.
         """
         if self.job is not None:
             return {"job": self.job, "branch": partial(members_of, self.job)}
         if self.topic is not None:
             return {**self.topic.payload, "topic": self.topic}
-        return {"count": self.count, "more": self.count >= MOST_COUNTED}
+        return {"count": self.count, "more": self.more, "query": self.query}
 
 
 def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
@@ -73,8 +78,18 @@ def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
             found[Subject.topic(event.topic)] = Shown(topic=event)
     for subject in subjects:
         if subject.kind is Kind.LIST:
-            found[subject] = Shown(count=count_new(subject))
-    return found
+            found[subject] = _load_new(subject)
+    return found | _load_counts([subject for subject in subjects if subject.kind is Kind.COUNT])
+
+
+def load_for(request: Any, subjects: Iterable[Subject]) -> None:
+    """Load these together, for the `{% live %}` of the page that answers `request`."""
+    request._status_shown = load(subjects)
+
+
+def hold_still(request: Any) -> None:
+    """Do not reload the page that answers `request` where it has no JavaScript: somebody ticks boxes on it."""
+    request._status_still = True
 
 
 def load_topics(names: Iterable[str]) -> list[TopicEvent]:
@@ -89,16 +104,26 @@ def load_topics(names: Iterable[str]) -> list[TopicEvent]:
     return events + computed.read(names)
 
 
-def count_new(subject: Subject) -> int:
-    """How many jobs came into a list since the page was made; at most 100."""
-    if subject.scope.startswith(RULED):
-        user = get_user_model()._default_manager.filter(pk=subject.scope.removeprefix(RULED)).first()
-        listed = access.visible_jobs(user) if user is not None else Job.objects.none()
-    else:
-        listed = Job.objects.filter(parent=None)
-        if subject.scope != "all":
-            listed = listed.filter(owner_id=subject.scope)  # type: ignore[misc]  # Keys may be UUIDs.
-    return listed.filter(created_at__gt=subject.since).order_by()[:MOST_COUNTED].count()
+def _listing(scope: str, query: str) -> Listing:
+    return Listing(scope, Filters.read(dict(parse_qsl(query))))
+
+
+def _load_new(subject: Subject) -> Shown:
+    listing = _listing(subject.scope, subject.query)
+    count = listing.newer_than(subject.since, MOST_COUNTED)
+    return Shown(count=count, more=count >= MOST_COUNTED, query=listing.filters.address)
+
+
+def _load_counts(subjects: list[Subject]) -> dict[Subject, Shown]:
+    """All states of a list are counted together."""
+    found = {}
+    for scope, query in {(subject.scope, subject.query) for subject in subjects}:
+        counts = _listing(scope, query).counts()
+        for subject in subjects:
+            if (subject.scope, subject.query) == (scope, query):
+                count = counts[subject.state]
+                found[subject] = Shown(count=count.number, more=count.more)
+    return found
 
 
 def render(region: Region, shown: Shown, active: tuple[str | None, str] | None = None) -> str:

@@ -40,6 +40,12 @@ class Rule:
         """Whether `user`, who may watch `job`, may cancel and retry it: its owner, and who has `status.change_job`."""
         return bool(job.owner_id == user.pk or user.has_perm("status.change_job"))
 
+    def may_delete(self, user: Any, job: Job) -> bool:
+        """Whether `user`, who may watch `job`, may delete it once it has ended: its owner, and who has
+        `status.delete_job`.
+        """
+        return bool(job.owner_id == user.pk or user.has_perm("status.delete_job"))
+
     def may_stop(self, user: Any, job: Job) -> bool:
         """Whether `user`, who may watch `job`, may stop it at once: who has `status.stop_job`."""
         return bool(user.has_perm("status.stop_job"))

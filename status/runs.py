@@ -10,7 +10,10 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from status import access
+from status.filters import LONGEST, MOST_WORDS, Filters
+from status.listing import Listing
 from status.models import Job
+from status.models.search import split
 from status.states import TERMINAL, State
 
 MOST_RUNS = 30
@@ -110,6 +113,41 @@ def runs_like(job: Job, user: Any) -> Runs:
             for pk, title, state, began, ended in reversed(rows)
         ]
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """Other jobs that failed with the same error."""
+
+    count: int
+    more: bool
+    """There may be more than that."""
+    query: str
+    """That of the list that shows them."""
+
+
+def failed_alike(job: Job, user: Any) -> Likeness | None:
+    """The jobs of the same task that `user` may see and that failed with the same error, but for its numbers.
+
+    Args:
+        job: any.
+        user: from the request.
+
+    Returns:
+        None if it has not failed, or is the only one.
+
+    Example:
+        >>> failed_alike(job, request.user).query
+        'state=failed&q=row+has+no+amount&task=orders.tasks.import_orders'
+    """
+    words = [word for word in split(job.error) if word.isalpha()]
+    if job.state != State.FAILED or job.parent_id is not None or not words:
+        return None
+    filters = Filters(state=State.FAILED, task=job.task, q=" ".join(words[:MOST_WORDS])[:LONGEST])
+    total = Listing(access.list_scope(user), filters).total()
+    if total.number <= 1:
+        return None
+    return Likeness(count=total.number - 1, more=total.more, query=filters.query)
 
 
 def _newest(job: Job, user: Any) -> QuerySet[Job]:

@@ -11,11 +11,14 @@ from status.views import (
     frames,
     house,
     jobs,
+    lists,
     log_lines,
     members,
     notifications,
     preferences,
     retries,
+    saved_views,
+    selections,
     starts,
     stops,
     tokens,
@@ -24,7 +27,11 @@ from status.views import (
 app_name = "status"
 
 urlpatterns = [
-    path("", jobs.index, name="jobs"),
+    path("", lists.index, name="jobs"),
+    path("selection/", selections.create, name="selection"),
+    path("views/", saved_views.create, name="saved-views"),
+    path("views/<int:view_id>/", saved_views.update, name="saved-view"),
+    path("views/<int:view_id>/deletion/", saved_views.delete, name="saved-view-deletion"),
     path("new/", starts.choose, name="startables"),
     path("new/<slug:name>/", starts.new, name="start"),
     path("tokens/", tokens.index, name="tokens"),

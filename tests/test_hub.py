@@ -461,6 +461,51 @@ async def test_new_jobs_are_announced(hub, alice, bob):
     await until(lambda: "2 new jobs" in socket.text)
 
 
+def count(owner, state="all", query=""):
+    """A tab's number."""
+    subject = Subject.count(str(owner.pk), query, state)
+    return Region(subject, "status/partials/count.html", f"count-{state}", "span")
+
+
+async def test_tabs_follow_what_starts_and_what_moves_on_the_page(hub, alice, bob, job):
+    regions = [count(alice, state, "q=sums") for state in ("all", "queued", "running")]
+    socket = await open_socket(hub, alice, *regions, badge(job))
+
+    def shown(state):
+        return socket.last(f"count-{state}").strip()
+
+    assert shown("all") == "0"
+    for owner in (alice, bob):
+        await Job.objects.acreate(task="t", title="Sums", owner=owner)
+    channel.publish(ListEvent(scope=str(alice.pk)))
+    await until(lambda: shown("queued") == "1")
+    await Job.objects.filter(title="Sums").aupdate(state=State.RUNNING)
+    # A job beside them moves.
+    hub._accept_job(event(job, 1, state=State.SUCCEEDED, finished_at=timezone.now()))
+    await until(lambda: (shown("queued"), shown("running")) == ("0", "1"))
+    assert shown("all") == "1"
+
+
+async def test_a_list_is_counted_at_most_once_a_second(hub, alice, monkeypatch):
+    monkeypatch.setattr("status.hub.core.COUNT_SECONDS", 0.4)
+    reads = []
+    load = subscription.load
+    monkeypatch.setattr(subscription, "load", lambda subjects: reads.append(subjects) or load(subjects))
+    socket = await open_socket(hub, alice, count(alice))
+    began = time.monotonic()
+    reads.clear()
+    for _ in range(20):
+        await Job.objects.acreate(task="t", title="T", owner=alice)
+        channel.publish(ListEvent(scope=str(alice.pk)))
+    await until(lambda: socket.last("count-all").strip() == "20")
+    assert len(reads) <= 2 + (time.monotonic() - began) / 0.4
+
+
+async def test_counts_of_others_are_refused(hub, alice, bob):
+    with pytest.raises(access.Denied):
+        await open_socket(hub, alice, count(bob))
+
+
 async def test_log_lines_are_appended_once_and_in_order(hub, alice, job):
     await save_lines(job, 1, 3)
     await Job.objects.filter(pk=job.pk).aupdate(line_count=3)

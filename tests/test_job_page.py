@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from status.arguments import MASK, arguments_of
 from status.models import Job, LogLine
-from status.runs import MOST_RUNS, runs_like
+from status.runs import MOST_RUNS, failed_alike, runs_like
 from status.states import State
 from status.timeline import timeline
 from tests import tasks
@@ -223,7 +223,39 @@ def test_a_hundred_thousand_lines_do_no_harm(client, alice, django_assert_max_nu
     LogLine.objects.bulk_create(lines, batch_size=5000)
     client.force_login(alice)
     client.get(job.get_absolute_url())
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(7):
         response = client.get(f"{job.get_absolute_url()}lines/?before=1.50000")
     assert len(re.findall(rb"row-\d+\.", response.content)) == 200
     assert len(re.findall(rb"row-\d+\.", client.get(job.get_absolute_url()).content)) == 200
+
+
+def test_a_failed_job_leads_to_others_with_the_same_error(client, alice, bob):
+    def fail(owner, error, task="orders.import"):
+        return Job.objects.create(
+            task=task, title="T", owner=owner, state="failed", error=error, finished_at=timezone.now()
+        )
+
+    job = fail(alice, "Row 17 has no amount.")
+    assert failed_alike(job, alice) is None
+    other = fail(alice, "Row 94 has no amount.")
+    fail(alice, "Disk full")
+    fail(alice, "Row 3 has no amount.", task="orders.export")
+    fail(bob, "Row 5 has no amount.")
+    client.force_login(alice)
+    text = client.get(f"/jobs/{job.pk}/").content.decode()
+    assert "Same error in 1 other job<" in text
+    shown = client.get(f"/jobs/?{failed_alike(job, alice).query}").content.decode()
+    assert re.findall(r'data-job="([^"]+)"', shown) == [str(other.pk), str(job.pk)]
+
+
+def test_the_houses_link_to_what_failed_shows_just_that(client, alice):
+    for task, state in (
+        ("orders.import", "failed"),
+        ("orders.import", "succeeded"),
+        ("orders.export", "failed"),
+    ):
+        Job.objects.create(task=task, title=f"{task} {state}", owner=alice, state=state)
+    client.force_login(alice)
+    text = client.get("/jobs/?state=failed&task=orders.import").content.decode()
+    assert text.count("data-job=") == 1
+    assert "orders.import failed" in text

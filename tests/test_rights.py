@@ -17,7 +17,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from status import access
-from status.models import Attachment, Job, Notification, Preferences, Queue, Token
+from status.models import Attachment, Job, Notification, Preferences, Queue, SavedView, Token
 from status.regions import View
 from status.roles import ADMINISTRATOR, OPERATOR, VIEWER
 from status.states import State
@@ -57,6 +57,10 @@ CHANGE = Right(BOSS, posts=True)
 RIGHTS = {
     "status:jobs": Right(PEOPLE),
     "status:startables": Right(PEOPLE),
+    "status:selection": Right(PEOPLE),
+    "status:saved-views": Right(PEOPLE, posts=True),
+    "status:saved-view": Right({OWNER}, hides=FROM_STRANGERS, posts=True),
+    "status:saved-view-deletion": Right({OWNER}, hides=FROM_STRANGERS, posts=True),
     "status:start": Right(PEOPLE),
     "status:tokens": Right(PEOPLE),
     "status:revocation": Right({OWNER}, hides=FROM_STRANGERS, posts=True),
@@ -108,6 +112,7 @@ RIGHTS = {
 LEFT_OUT = {"status-operations:readyz"}
 # What belongs to one person exists for nobody else, whatever their role.
 PERSONAL = {"status:revocation", "status:notification", "status:notification-read"}
+PERSONAL |= {"status:saved-view", "status:saved-view-deletion"}
 CONTROLS = {
     *(
         "status:cancellation",
@@ -150,6 +155,7 @@ def stage(settings, alice, django_user_model):
         "attachment_id": file.pk,
         "schedule_id": schedule.pk,
         "token_id": Token.make(alice, "t", Token.Scope.READ)[0].pk,
+        "view_id": SavedView.objects.create(user=alice, name="v", query="state=failed").pk,
         "notification_id": Notification.objects.create(owner=alice, title="n").pk,
         "name": "render-on-the-farm",
         "channel": "webhook",

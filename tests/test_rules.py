@@ -3,6 +3,7 @@
 import asyncio
 import runpy
 from datetime import timedelta
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,9 @@ from django.test import Client
 from django.utils import timezone
 
 from status import access, jobs, rendering, rules
+from status.choices import choices
+from status.filters import Filters
+from status.listing import Listing
 from status.models import Attachment, Job, Token
 from status.regions import Region, Subject, View
 from status.rules import OwnerRule, Rule
@@ -110,16 +114,58 @@ def test_a_list_counts_what_the_rule_shows(teams):
     since = timezone.now() - timedelta(minutes=1)
     for name in ("alice", "carol", "bob"):
         Job.objects.create(task="t", title="T", owner=teams[name])
-    counts = {
-        name: rendering.count_new(Subject.new_jobs(access.list_scope(user), since))
-        for name, user in teams.items()
-    }
+    counts = {name: count(Subject.new_jobs(access.list_scope(user), since)) for name, user in teams.items()}
     assert counts == {"alice": 2, "carol": 2, "bob": 1, "olga": 0}
     mine = Subject.new_jobs(access.list_scope(teams["alice"]), since)
     with pytest.raises(access.Denied):
         access.check(teams["carol"], frozenset([mine]), {})
     teams["alice"].delete()
-    assert rendering.count_new(mine) == 0
+    assert count(mine) == 0
+
+
+def count(subject):
+    return rendering.load([subject])[subject].count
+
+
+@pytest.mark.parametrize(
+    "query", ["", "state=failed", "state=failed&task=t", "q=sums", "q=sums&state=failed", "kind=single"]
+)
+def test_filters_searches_and_counts_show_what_the_rule_shows(teams, query):
+    for name in ("alice", "carol", "bob"):
+        Job.objects.create(task="t", title="Sums", owner=teams[name], state="failed")
+    filters = Filters.read(dict(parse_qsl(query)))
+    for name, expected in {"alice": 2, "carol": 2, "bob": 1, "olga": 0}.items():
+        listing = Listing(access.list_scope(teams[name]), filters)
+        assert len(listing.page(25).jobs) == expected
+        assert listing.total().number == expected
+        assert {state: found.number for state, found in listing.counts().items() if found.number} == (
+            {"all": expected, "failed": expected} if expected else {}
+        )
+        assert (choices(listing.scope)["owner"] != []) == bool(expected)
+    first = Listing(access.list_scope(teams["alice"]), filters)
+    assert len(first.page(1, after=first.page(1).older).jobs) == 1
+
+
+def test_the_list_and_what_is_done_with_many_follow_the_rule(teams, client, monkeypatch):
+    jobs = {
+        name: Job.objects.create(
+            task="t", title=f"Of {name}", owner=teams[name], state="failed", finished_at=timezone.now()
+        )
+        for name in ("alice", "carol", "bob")
+    }
+    client.force_login(teams["alice"])
+    text = client.get("/jobs/?q=of").content.decode()
+    assert ("Of carol" in text, "Of bob" in text) == (True, False)
+    assert {job.pk for job in jobs.values() if access.may_watch_job(teams["alice"], job)} == {
+        jobs["alice"].pk,
+        jobs["carol"].pk,
+    }
+    assert access.deletable(teams["alice"], jobs.values()) == {jobs["alice"].pk}
+    assert access.actable(teams["alice"], jobs.values()) == {
+        job.pk for job in jobs.values() if access.may_act(teams["alice"], job)
+    }
+    data = {"action": "delete", "all": "1", "query": "state=failed"}
+    assert "Delete 2 jobs?" in client.get("/jobs/selection/", data).content.decode()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -105,7 +105,7 @@ def test_the_list_costs_a_fixed_number_of_queries(admin, django_assert_max_num_q
 def test_an_index_finds_the_newest_run(operator):
     newest = access.visible_jobs(operator).filter(schedule="n001").order_by("-created_at")[:1]
     said = newest.explain()
-    assert "status_job_schedule" in said or "Seq Scan" in said
+    assert "status_list_schedule" in said or "Seq Scan" in said
     assert "TEMP B-TREE" not in said
 
 

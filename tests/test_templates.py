@@ -26,7 +26,7 @@ urlpatterns = [path("jobs/", include("status.urls"))]
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "templates").rglob("*.html"))
 PARTIALS = sorted((ROOT / "templates/status/partials").glob("*.html"))
-NOT_OF_A_JOB = {"beat", "beat_last", "bell", "current_status", "live_note", "log_lines", "new_jobs"}
+NOT_OF_A_JOB = {"beat", "beat_last", "bell", "count", "current_status", "live_note", "log_lines", "new_jobs"}
 NOT_OF_A_JOB |= {"note_icon", "senders", "socket", "step", "toast"}
 JOB_PARTIALS = [f"status/partials/{source.name}" for source in PARTIALS if source.stem not in NOT_OF_A_JOB]
 CLOCK = "status/partials/cancelling.html"
@@ -289,7 +289,7 @@ def test_log_lines_are_escaped_and_say_their_level():
 def test_new_jobs_are_announced(count, text):
     link = only_element(render("status/partials/new_jobs.html", count=count))
 
-    assert attributes(link)["href"] == "?"
+    assert attributes(link)["href"] == "?state=all"
     assert text in str(link)
 
 

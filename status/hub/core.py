@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 RIDE_SECONDS = 0.2
 """What is not news, as the heartbeat, waits so long for a frame that it can go with."""
+COUNT_SECONDS = 1.0
+"""The jobs of a list are counted at most so often."""
 
 
 class Hub(Subscription):
@@ -187,8 +189,7 @@ class Hub(Subscription):
                     self._mark(entry)
             case ListEvent():
                 for entry in self._lists(event.scope):
-                    entry.stale = True
-                    self._mark(entry)
+                    self._count_soon(entry)
             case LogoutEvent():
                 await self._log_out(event)
             case InboxEvent():
@@ -202,12 +203,27 @@ class Hub(Subscription):
         if entry.offer(event) and entry.event is not None:
             counters.repaired += read and entry.event.milestone != held
             self._mark(entry, urgent=entry.event.milestone != held, counts=not read)
+            for beside in entry.counts_beside if entry.event.milestone != held else ():
+                self._count_soon(beside)
             return
         counters.outdated += not read
 
     def _lists(self, scope: str) -> list[Entry]:
-        group = channel.list_group(scope)
-        return [e for s, e in self._entries.items() if s.kind is Kind.LIST and s.group == group]
+        return [e for s, e in self._entries.items() if s.is_list and s.group == channel.list_group(scope)]
+
+    def _count_soon(self, entry: Entry) -> None:
+        """Count a list anew: at once, unless it was counted within the last second."""
+        if entry.recount is not None:
+            entry.is_due = True
+            return
+        entry.recount = asyncio.get_running_loop().call_later(COUNT_SECONDS, self._count_again, entry)
+        entry.stale, entry.is_due = True, False
+        self._mark(entry)
+
+    def _count_again(self, entry: Entry) -> None:
+        entry.recount = None
+        if entry.is_due:
+            self._count_soon(entry)
 
     def _mark(self, entry: Entry, *, urgent: bool = False, counts: bool = True) -> None:
         """Paint the regions of `entry`: at once if their page had no frame lately, else in time.
@@ -311,9 +327,8 @@ class Hub(Subscription):
                     await connection.close(1011)
         self._people.mark_all()
         for entry in self._entries.values():
-            if entry.subject.kind is Kind.LIST:
-                entry.stale = True
-                self._mark(entry)
+            if entry.subject.is_list:
+                self._count_soon(entry)
 
     async def _repair(self) -> None:
         """Read the rows of what is shown and still moves: what a lost message left stale becomes right."""
@@ -337,6 +352,8 @@ class Hub(Subscription):
             if entry.job is not None and entry.job.has_live_members and not entry.job.canvas:
                 entry.forget_members()
                 self._mark(entry, counts=False)
+            if entry.subject.kind is Kind.COUNT:  # Most of its jobs are on no page: nobody tells of these.
+                self._count_soon(entry)
             if entry.stale or entry.is_cancelling or entry.lacks_log:
                 self._mark(entry, counts=False)
         await self._finish_pages()

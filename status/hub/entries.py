@@ -36,7 +36,12 @@ class Entry:
     """The row as last read: what an event does not carry."""
     event: JobEvent | None = None
     topic: TopicEvent | None = None
-    count: int = 0
+    listed: Shown = field(default_factory=Shown)
+    """Of a list."""
+    recount: asyncio.TimerHandle | None = None
+    """Set while a list was counted so lately that the next count waits."""
+    is_due: bool = False
+    """Whether that count is wanted."""
     version: int = 0
     """Grows with every accepted change; the key of what was rendered from it."""
     stale: bool = False
@@ -50,7 +55,7 @@ class Entry:
         """The value for the templates."""
         if self.subject.kind is Kind.JOB:
             return Shown(job=self.job.at(self.event) if self.job and self.event else self.job)
-        return Shown(topic=self.topic, count=self.count)
+        return self.listed if self.subject.is_list else Shown(topic=self.topic)
 
     @property
     def is_over(self) -> bool:
@@ -60,6 +65,11 @@ class Entry:
         if self.job is not None and self.job.has_live_members:
             return False
         return self.job is None or (self.event is not None and self.event.is_terminal)
+
+    @property
+    def counts_beside(self) -> "list[Entry]":
+        """The counts of lists on the pages that show it."""
+        return [e for live in self.lives for e in live.entries.values() if e.subject.kind is Kind.COUNT]
 
     @property
     def is_cancelling(self) -> bool:

@@ -139,7 +139,7 @@ class Subscription:
         found = await self._in_thread(load, [entry.subject for entry in entries])
         for entry in entries:
             shown = found[entry.subject]
-            entry.job, entry.count = shown.job, shown.count
+            entry.job, entry.listed = shown.job, shown
             if shown.job is not None:
                 entry.offer(shown.job.event())
             if shown.topic is not None:
@@ -150,6 +150,8 @@ class Subscription:
         is_needed = entry.joining or entry.lives or entry.listeners
         if not is_needed and self._entries.get(entry.subject) is entry:
             del self._entries[entry.subject]
+            if entry.recount is not None:
+                entry.recount.cancel()
             await self._leave_group(entry.subject.group)
 
     async def _join_user(self, user: str) -> None:

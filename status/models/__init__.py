@@ -8,6 +8,8 @@ from status.models.notification import Notification
 from status.models.parts import Attachment, LogLine, Topic, attachment_path
 from status.models.preferences import Preferences
 from status.models.queries import FRESH
+from status.models.saved import SavedView
+from status.models.search import SearchText
 from status.models.tokens import Token
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "Preferences",
     "Process",
     "Queue",
+    "SavedView",
+    "SearchText",
     "Token",
     "Topic",
     "attachment_path",

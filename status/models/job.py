@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 JobManager = models.Manager.from_queryset(JobQuerySet)
 
+# The lists hold what people started; the members of a workflow are on its page.
+LIST_INDEXES: dict[str, list[str]] = {"created": [], "owner_state": ["owner", "state"]}
+LIST_INDEXES |= {name: [name] for name in ("owner", "state", "task", "queue", "worker", "schedule")}
+
 # What an instance computes once from its columns.
 _CACHED = {"step_list", "tail", "files", "branch"}
 
@@ -68,6 +72,9 @@ class Job(models.Model):
     output = models.JSONField(_("result for what follows"), null=True, blank=True)
     tally = models.JSONField(_("members by state"), default=dict, blank=True)
     refreshed_at = models.DateTimeField(_("refreshed at"), null=True, blank=True)
+
+    is_indexed = models.BooleanField(default=False)
+    """Whether the words by which it is found are written; of members they are not."""
 
     state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.QUEUED)
     failure = models.CharField(_("failure"), max_length=12, choices=Failure.choices, blank=True, default="")
@@ -114,16 +121,17 @@ class Job(models.Model):
         verbose_name_plural = _("jobs")
         ordering = ["-created_at", "-id"]
         indexes = [
-            # The lists hold what people started; the members of a workflow are on its page.
-            models.Index(
-                fields=["owner", "-created_at", "-id"],
-                name="status_job_owner",
-                condition=Q(parent__isnull=True),
-            ),
-            models.Index(
-                fields=["-created_at", "-id"], name="status_job_created", condition=Q(parent__isnull=True)
-            ),
             models.Index(fields=["state", "-created_at", "-id"], name="status_job_state"),
+            # One for each filter of the lists, in their order; see status/listing.py. With its parent, which is
+            # none, SQLite can count in the index alone.
+            *(
+                models.Index(
+                    fields=[*fields, "-created_at", "-id", "parent"],
+                    name=f"status_list_{name}",
+                    condition=Q(parent__isnull=True),
+                )
+                for name, fields in LIST_INDEXES.items()
+            ),
             models.Index(
                 fields=["created_at"],
                 name="status_job_unsent",
@@ -144,14 +152,22 @@ class Job(models.Model):
                 name="status_job_ended",
                 condition=Q(finished_at__isnull=False, parent__isnull=True),
             ),
-            # The newest run of each schedule.
-            models.Index(fields=["schedule", "-created_at"], name="status_job_schedule"),
+            # SQLite would take an index of all parents for those without one, who are the lists, and sort them.
+            models.Index(
+                fields=["parent", "state", "position"],
+                name="status_job_inside",
+                condition=Q(parent__isnull=False),
+            ),
+            models.Index(
+                fields=["created_at", "id"],
+                name="status_job_unindexed",
+                condition=Q(is_indexed=False, parent__isnull=True),
+            ),
             models.Index(
                 fields=["finished_at", "id"],
                 name="status_job_member_ended",
                 condition=Q(finished_at__isnull=False, parent__isnull=False),
             ),
-            models.Index(fields=["parent", "state", "position"], name="status_job_members"),
             models.Index(fields=["root", "state"], name="status_job_root"),
             models.Index(fields=["key"], name="status_job_key", condition=Q(key__isnull=False)),
             models.Index(
@@ -166,7 +182,11 @@ class Job(models.Model):
             ("change_schedule", "Can make, edit, pause, run and delete schedules"),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["parent", "position"], name="status_job_position"),
+            models.UniqueConstraint(
+                fields=["parent", "position"],
+                name="status_job_place",
+                condition=Q(parent__isnull=False),
+            ),
             models.UniqueConstraint(
                 fields=["key"],
                 name="status_job_live_key",

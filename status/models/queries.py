@@ -168,6 +168,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         values = {**fields, "state": state, "attempt": attempt, "seq": NEXT_SEQ if seq is None else seq}
         if state in TERMINAL:
             values = {"finished_at": timezone.now(), "poll_at": None, **values}
+            if state == State.FAILED or attempt > 1:
+                # Jobs are found by the words of their error; see status/searching.py.
+                values["is_indexed"] = False
         move = _Move(
             state=str(state),
             leaves=frozenset(only_from or LIVE),

@@ -8,16 +8,16 @@ from uuid import UUID
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
-from django.db.models import Q
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 
 from status import access, jobs, registry
+from status.cursors import Cursor
 from status.models import Job
 from status.programs.callers import Caller
 from status.programs.refusals import Refused
-from status.programs.wire import Cursor, FieldError, JobList, describe
+from status.programs.wire import FieldError, JobList, describe
 from status.registry import Startable
 from status.starts import key_of, start_from_form
 from status.states import State
@@ -65,9 +65,7 @@ def listed(caller: Caller, states: Iterable[str] = (), after: str | None = None,
             cursor = Cursor.read(after)
         except ValueError as error:
             raise Refused.because_of("after", _("Not the `next` of a page of jobs.")) from error
-        older = Q(created_at__lt=cursor.created_at) | Q(created_at=cursor.created_at, pk__lt=cursor.id)
-        # The first condition follows from the second, and is one that an index can serve.
-        found = found.filter(older, created_at__lte=cursor.created_at)
+        found = found.filter(cursor.older)
     rows = list(found.order_by("-created_at", "-id")[: limit + 1])
     last = rows[limit - 1] if len(rows) > limit else None
     following = None if last is None else Cursor(last.created_at, last.pk).text

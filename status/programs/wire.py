@@ -1,10 +1,9 @@
 """What programs read, the same over HTTP and over the socket. New fields may come; none goes within a version."""
 
-import base64
 import hashlib
 import re
 from datetime import datetime
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -276,27 +275,3 @@ def describe_file(attachment: Attachment, url: str) -> FileDocument:
         created_at=attachment.created_at,
         url=url,
     )
-
-
-class Cursor(Struct, frozen=True, array_like=True):
-    """Where a page of jobs ended."""
-
-    created_at: datetime
-    id: UUID
-
-    @property
-    def text(self) -> str:
-        """As it stands in addresses."""
-        return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """The cursor that `text` was made of.
-
-        Raises ValueError for anything else.
-        """
-        data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-        found = msgspec.json.decode(data, type=cls)
-        if found.created_at.tzinfo is None:
-            raise ValueError("no time zone")
-        return found

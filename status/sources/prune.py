@@ -13,9 +13,10 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, ProtectedError, Q, RestrictedError, Sum
 from django.utils import timezone
 
-from status import conf, files
+from status import audit, conf, files
+from status.audit import Actor
 from status.files import Deleted
-from status.models import Attachment, AuditEntry, Delivery, Job, LogLine, Notification
+from status.models import Attachment, AuditEntry, Delivery, Job, LogLine, Notification, SearchText
 from status.models.notification import NotificationQuerySet
 from status.models.queries import JobQuerySet
 from status.sources.counting import prune_buckets
@@ -232,6 +233,23 @@ def _expired(limit: Place, after: Place | None = None) -> JobQuerySet:
     return expired
 
 
+def remove(pks: list[UUID], *, actor: Actor | None = None) -> Pruned:
+    """Delete those of these jobs that have ended, with all that belongs to them, whatever their age.
+
+    Args:
+        pks: jobs that are no members of others.
+        actor: who does it, for the audit trail. None: a program does.
+
+    Raises:
+        RuntimeError: called inside a transaction, which might yet be rolled back.
+
+    Example:
+        >>> remove([job.pk]).jobs
+        1
+    """
+    return _remove(pks, None, actor) if pks else Pruned()
+
+
 def _prune(limit: Place | None, batch: int) -> Iterator[Pruned]:
     after: Place | None = None
     while limit is not None:
@@ -263,14 +281,14 @@ def _that_fit(rows: list[tuple[Any, ...]]) -> list[Place]:
     return places
 
 
-def _remove(pks: list[UUID], limit: Place) -> Pruned:
+def _remove(pks: list[UUID], limit: Place | None, actor: Actor | None = None) -> Pruned:
     """Delete these jobs in one transaction, then their files; without those that other apps hold."""
     try:
-        pruned, attachments = _remove_rows(pks, limit)
+        pruned, attachments = _remove_rows(pks, limit, actor)
     except (ProtectedError, RestrictedError, IntegrityError) as error:
         half = len(pks) // 2
         if half:
-            return _remove(pks[:half], limit) + _remove(pks[half:], limit)
+            return _remove(pks[:half], limit, actor) + _remove(pks[half:], limit, actor)
         logger.warning("Job %s: not pruned, it is still needed: %s", pks[0], error)
         return Pruned(held=1)
     return pruned + Pruned(files=files.delete(attachments))
@@ -278,14 +296,18 @@ def _remove(pks: list[UUID], limit: Place) -> Pruned:
 
 # Durable: the files are deleted right after it, so it must be a transaction and not a part of one.
 @transaction.atomic(durable=True)
-def _remove_rows(pks: list[UUID], limit: Place) -> tuple[Pruned, list[Attachment]]:
+def _remove_rows(
+    pks: list[UUID], limit: Place | None, actor: Actor | None
+) -> tuple[Pruned, list[Attachment]]:
     """Delete the rows of those of these jobs that still may go; returns what was attached to them."""
     # Another pruning may have them by now, or somebody retries one.
-    free = _expired(limit).filter(pk__in=pks).order_by("pk")
+    free = (_ended() if limit is None else _expired(limit)).filter(pk__in=pks).order_by("pk")
     free = free.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
     mine = list(free.values_list("pk", flat=True))
     if not mine:
         return Pruned(), []
+    for job in Job.objects.filter(pk__in=mine).only("title") if actor else ():
+        audit.record(actor, audit.Verb.DELETE, job)
     # With all that is in them.
     mine += Job.objects.filter(root__in=mine).values_list("pk", flat=True)
     lines = LogLine.objects.filter(job__in=mine)
@@ -294,6 +316,8 @@ def _remove_rows(pks: list[UUID], limit: Place) -> tuple[Pruned, list[Attachment
     # By query: whoever listens to Django's delete signals would have every line loaded.
     line_count = lines._raw_delete(lines.db)
     attached._raw_delete(attached.db)
+    texts = SearchText.objects.filter(job__in=mine)
+    texts._raw_delete(texts.db)
     told = _remove_notifications(Notification.objects.filter(job__in=mine).order_by())
     # By Django, so that rows of other apps which refer to jobs go as these apps say.
     Job.objects.filter(pk__in=mine).only("pk").delete()

@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import conf, jobs, outbox, queues, workers, workflow
+from status import conf, jobs, outbox, queues, searching, workers, workflow
 from status.broadcast import retain
 from status.models import Job, Topic
 from status.sources import delivering
@@ -48,6 +48,7 @@ def sweep() -> None:
         expire_leases()
     queues.sample_depths(workers.consumed())
     count_ended()
+    searching.catch_up()
 
 
 @shared_task(name=outbox.SEND_TASK, ignore_result=True)

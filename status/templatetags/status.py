@@ -173,6 +173,7 @@ def live_socket(context: template.Context) -> str:
     noted = getattr(request, "_status_regions", {})
     moving = [region for region, shown in noted.values() if not _is_over(region, shown)]
     has_bell = getattr(request, "_status_bell", False)
+    is_still = getattr(request, "_status_still", False)
     forms = tuple(getattr(request, "_status_forms", ()))
     if not moving and not has_bell and not forms:
         return ""
@@ -185,7 +186,7 @@ def live_socket(context: template.Context) -> str:
         forms=forms,
     )
     # For the number at the bell alone, or below a form to fill in, nobody's form is emptied.
-    return page_socket.element(view, refreshes=bool(moving) and not forms)
+    return page_socket.element(view, refreshes=bool(moving) and not forms and not is_still)
 
 
 @register.simple_tag(takes_context=True)
@@ -264,7 +265,7 @@ def _note(
 ) -> tuple[Region, Shown]:
     """Make the region and note it on the request, under an id of its own."""
     noted: dict[str, tuple[Region, Shown]] = _request(context).__dict__.setdefault("_status_regions", {})
-    subject, shown = _resolve(subject)
+    subject, shown = _resolve(context, subject)
     wanted = id_ or region_id(subject, partial)
     unique, number = wanted, 2
     while unique in noted:
@@ -277,14 +278,15 @@ def _note(
     return region, shown
 
 
-def _resolve(subject: Job | Subject | str) -> tuple[Subject, Shown]:
+def _resolve(context: template.Context, subject: Job | Subject | str) -> tuple[Subject, Shown]:
     if isinstance(subject, Job):
         return Subject.job(subject.pk), Shown(job=subject)
     if isinstance(subject, str) and subject:
         subject = Subject.topic(subject)
     if not isinstance(subject, Subject):
         raise template.TemplateSyntaxError(f"{{% live %}} shows a job or a topic's name, not {subject!r}.")
-    return subject, rendering.load([subject])[subject]
+    known: dict[Subject, Shown] = getattr(_request(context), "_status_shown", {})
+    return subject, known.get(subject) or rendering.load([subject])[subject]
 
 
 def _is_over(region: Region, shown: Shown) -> bool:

@@ -1,16 +1,14 @@
-"""The list of jobs and one job's page."""
+"""One job's page."""
 
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required, login_required
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_safe
 
-from status import access, audit, conf, registry
+from status import access, audit, registry
 from status.arguments import arguments_of
 from status.models import Job, Notification
 from status.notifications import mark_read
@@ -18,8 +16,7 @@ from status.programs import acts
 from status.programs.answering import answer_job, for_programs
 from status.programs.callers import Caller
 from status.programs.wire import describe
-from status.regions import Subject
-from status.runs import runs_like
+from status.runs import failed_alike, runs_like
 
 PAGE, DOCUMENT = "text/html", "application/json"
 
@@ -30,23 +27,6 @@ def visible_job(request: HttpRequest, job_id: UUID) -> Job:
     if job is None or not access.may_watch_job(request.user, job):
         raise Http404("No such job.")
     return job
-
-
-@require_GET
-@login_required
-def index(request: HttpRequest) -> HttpResponse:
-    """The jobs that I may see, newest first."""
-    # Taken before the rows are read: a job made in between is announced as new, and not missed.
-    since = timezone.now()
-    jobs = access.visible_jobs(request.user).select_related("owner").defer("traceback", "signature", "result")
-    page = Paginator(jobs, conf.current().page_size).get_page(request.GET.get("page"))
-    context = {
-        "page": page,
-        "new_jobs": Subject.new_jobs(access.list_scope(request.user), since),
-        "shows_owner": access.sees_others(request.user),
-        "startables": registry.allowed(request.user),
-    }
-    return render(request, "status/jobs.html", context)
 
 
 @require_safe
@@ -77,6 +57,7 @@ def _page(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "acts": audit.of_job(job),
         "may_see_traceback": access.may_see_traceback(request.user),
         "runs": runs_like(job, request.user),
+        "alike": failed_alike(job, request.user),
         "arguments": arguments_of(job),
     }
     return render(request, "status/job.html", context)

@@ -285,7 +285,7 @@ def test_a_long_list_takes_one_query_that_an_index_serves(program, alice, django
         with connection.cursor() as cursor:
             cursor.execute("EXPLAIN QUERY PLAN " + captured.captured_queries[-1]["sql"])
             plan = " ".join(str(row) for row in cursor.fetchall())
-        assert "status_job_owner" in plan, plan
+        assert "status_list_owner" in plan, plan
         assert "TEMP B-TREE" not in plan, plan
 
 
