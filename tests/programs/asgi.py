@@ -42,4 +42,4 @@ class NoForm(forms.Form):
 startable(form=CountForm, title="Count rows", name="count-rows")(tasks.import_rows)
 startable(form=PathForm, title="Until cancelled", name="until-cancelled")(tasks.until_cancelled)
 startable(form=SpanForm, title="Count a span", name="count-span")(count_span)
-startable(form=NoForm, title="Staff only", name="for-staff", permission="status.stop_job")(tasks.add)
+startable(form=NoForm, title="Staff only", name="for-staff", permission="status.stop_job")(tasks.ignored)
