@@ -77,7 +77,6 @@ def house(operator) -> dict[str, str]:
         "tokens": "/jobs/tokens/",
         "notifications": "/jobs/notifications/",
         "preferences": "/jobs/notifications/preferences/",
-        "preferences": "/jobs/notifications/preferences/",
         "house": "/jobs/house/",
         "schedules": "/jobs/schedules/",
         "status": "/status/",
