@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import current_app
 
-from status import conf
+from status.conf import is_secret
 from status.models import Job
 
 MASK = "••••••"
@@ -50,15 +50,6 @@ def masked(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [masked(inner) for inner in value]
     return value
-
-
-def is_secret(name: str) -> bool:
-    """Whether what has this name is shown to nobody.
-
-    >>> is_secret("db_password")
-    True
-    """
-    return any(word.lower() in name.lower() for word in conf.current().secret_names)
 
 
 def _told(name: str, value: Any) -> str:

@@ -125,16 +125,15 @@ class Conf:
     """Whoever sends this as a bearer token may read /metrics; empty: only staff may."""
 
     secret_names: tuple[str, ...] = (
-        "password",
-        "passwd",
-        "passphrase",
+        "pass",
         "secret",
         "token",
         "api_key",
         "apikey",
         "credential",
+        "authorization",
     )
-    """Arguments with one of these in their name are masked on the job's page, in capitals or not."""
+    """Arguments with one of these in their name are masked on the job's page and not searched for; in any case."""
 
     page_size: int = 25
     """Jobs on one page of the list."""
@@ -162,6 +161,15 @@ def current() -> Conf:
         if name in values:
             values[name] = tuple(values[name])
     return Conf(**values)
+
+
+def is_secret(name: str) -> bool:
+    """Whether an argument of this name is shown to nobody and found by nobody, as `SECRET_NAMES` says.
+
+    >>> is_secret("db_password")
+    True
+    """
+    return any(word.lower() in name.lower() for word in current().secret_names)
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

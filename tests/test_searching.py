@@ -162,3 +162,13 @@ def test_words_are_bounded():
 
 def test_the_demos_tasks_are_in_the_history():
     assert {"demo.tasks.profile_csv", "orders.tasks.import_orders"} <= {kind.task for kind in kinds()}
+
+
+def test_what_the_setting_calls_secret_is_not_found(alice, settings):
+    settings.STATUS = {"SECRET_NAMES": ["iban"]}
+    job = Job(
+        task="t", title="Payout", owner=alice, signature={"kwargs": {"iban": "DE1234", "bank": "Sparbank"}}
+    )
+    words = words_of(job).split()
+    assert "sparbank" in words
+    assert "de1234" not in words

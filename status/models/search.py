@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import models
 
+from status.conf import is_secret
 from status.models.job import Job
 
 LONGEST_WORD = 40
@@ -18,7 +19,6 @@ LONGEST_ERROR = 2_000
 
 _WORD = re.compile(r"[^\W_]+")
 _ID = re.compile(r"[0-9a-f]{6,32}")
-_SECRET = re.compile(r"pass(word|wd|phrase)?|secret|token|api_?key|credential|authorization", re.IGNORECASE)
 
 
 class SearchText(models.Model):
@@ -94,7 +94,7 @@ def mark(column: str, value: Any) -> str:
 def _texts(given: Any) -> Iterator[str]:
     if isinstance(given, dict):
         for name, value in given.items():
-            if not _SECRET.search(str(name)):
+            if not is_secret(str(name)):
                 yield from _texts(value)
     elif isinstance(given, list | tuple):
         for value in given:
