@@ -45,17 +45,6 @@ def worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
     process.stop()
 
 
-@pytest.fixture(scope="session")
-def green_worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
-    """A gevent worker for the whole session, with a queue of its own, `green`."""
-    log = tmp_path_factory.mktemp("green") / "log"
-    # A name to look up: that is no matter of course in an event loop among greenlets.
-    redis = os.environ["REDIS_URL"].replace("127.0.0.1", "localhost")
-    process = start_worker(log, "-P", "gevent", "-c", "50", queues="green", name="green", REDIS_URL=redis)
-    yield process
-    process.stop()
-
-
 @dataclass(frozen=True)
 class Pool:
     """A worker as a test wants it, whatever its pool."""
@@ -67,6 +56,27 @@ class Pool:
     def start(self, signature: Signature, **options: Any) -> Job:
         """Start a job there."""
         return jobs.start(signature.clone().set(queue=self.queue), **options)
+
+
+@pytest.fixture(scope="session")
+def mortal(tmp_path_factory, django_db_setup) -> Iterator[Pool]:
+    """A prefork worker whose processes may be killed: what goes wrong by that meets no other test."""
+    process = start_worker(
+        tmp_path_factory.mktemp("mortal") / "log", "-c", "2", queues="mortal", name="mortal"
+    )
+    yield Pool(process, "mortal", "mortals@test")
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def green_worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
+    """A gevent worker for the whole session, with a queue of its own, `green`."""
+    log = tmp_path_factory.mktemp("green") / "log"
+    # A name to look up: that is no matter of course in an event loop among greenlets.
+    redis = os.environ["REDIS_URL"].replace("127.0.0.1", "localhost")
+    process = start_worker(log, "-P", "gevent", "-c", "50", queues="green", name="green", REDIS_URL=redis)
+    yield process
+    process.stop()
 
 
 @pytest.fixture(params=["prefork", "gevent"])

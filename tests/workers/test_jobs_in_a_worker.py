@@ -122,8 +122,8 @@ def test_a_soft_time_limit_is_a_timeout(worker, alice):
     assert job.error == "The job took longer than its time limit of 1 s."
 
 
-def test_a_killed_process_is_a_lost_worker(worker, alice):
-    job = ended(start(tasks.kill_yourself.s(), owner=alice))
+def test_a_killed_process_is_a_lost_worker(mortal, alice):
+    job = ended(mortal.start(tasks.kill_yourself.s(), owner=alice))
     assert (job.state, job.failure) == (State.FAILED, Failure.WORKER_LOST)
 
 
