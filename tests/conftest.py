@@ -55,7 +55,7 @@ def worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
     """A prefork worker for the whole session."""
     process = start_worker(tmp_path_factory.mktemp("worker") / "log", "-c", "2")
     yield process
-    process.stop()
+    process.kill()
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def mortal(tmp_path_factory, django_db_setup) -> Iterator[Pool]:
         tmp_path_factory.mktemp("mortal") / "log", "-c", "2", queues="mortal", name="mortal"
     )
     yield Pool(process, "mortal", "mortals@test")
-    process.stop()
+    process.kill()
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def green_worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
     redis = os.environ["REDIS_URL"].replace("127.0.0.1", "localhost")
     process = start_worker(log, "-P", "gevent", "-c", "50", queues="green", name="green", REDIS_URL=redis)
     yield process
-    process.stop()
+    process.kill()
 
 
 @pytest.fixture(params=["prefork", "gevent"])
@@ -105,7 +105,7 @@ def web(tmp_path_factory, django_db_setup) -> Iterator[Web]:
     """A daphne for the whole session."""
     process = Web(tmp_path_factory.mktemp("web") / "log")
     yield process
-    process.stop()
+    process.kill()
 
 
 def ended(job: Job, seconds: float = 30.0) -> Job:

@@ -34,7 +34,7 @@ def own_worker(tmp_path):
 
     yield start_one
     for process in started:
-        process.stop()
+        process.kill()
 
 
 class Noted:
