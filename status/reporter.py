@@ -27,7 +27,7 @@ from django.db import (
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import channel, conf, threads, workflow
+from status import channel, conf, forks, threads, workflow
 from status.events import JobEvent, Line
 from status.live import LiveJob
 from status.models import Job, LogLine
@@ -56,6 +56,8 @@ class Reporter:
         """Canvases whose members moved: when to compute them anew (monotonic), and when that was seen."""
         self._wake = threads.Event()
         self._asleep = True
+        self._begun = False
+        """Whether a job has begun in this process."""
         self._busy_at = 0.0
         self._thread: threads.Thread | None = None
         self._starting = threads.Lock()
@@ -63,6 +65,7 @@ class Reporter:
     def begin(self, live: LiveJob) -> None:
         """Report for `live` from now on."""
         watch = Watch(live=live, published_at=0.0, checked_at=time.monotonic())
+        self._begun = True
         self._watches[live.id, live.attempt] = watch
         if live.eager:
             return
@@ -123,7 +126,12 @@ class Reporter:
     def _run(self) -> None:
         while True:
             try:
-                self._wake.wait(self._tick())
+                with forks.hold_off():
+                    pause = self._tick()
+                    if not self._begun:
+                        # The main process of a worker: its forks shall inherit no connection.
+                        connections.close_all()
+                self._wake.wait(pause)
                 self._wake.clear()
             except Exception:
                 logger.exception("The reporter goes on after an error")
@@ -206,7 +214,7 @@ class Reporter:
 
     def _send(self, watch: Watch, event: JobEvent) -> None:
         """Publish `event` under a new sequence number, with the lines that are new."""
-        live, lines = watch.live, _take_lines(watch)
+        live, lines = watch.live, watch.take_lines()
         live.seq += 1
         if len(lines) > MOST_LINES_IN_EVENT:
             # Too many to carry: the hub shall find them in the table.
@@ -260,11 +268,11 @@ class Reporter:
 
     def _save_lines(self, watch: Watch) -> bool:
         """Write the lines that are not in the table yet; whether they are now."""
-        _take_lines(watch)
+        watch.take_lines()
         if watch.live.dropped:
             dropped, watch.live.dropped = watch.live.dropped, 0
             watch.live.add_line(logging.WARNING, _("%d lines could not be kept.") % dropped)
-            _take_lines(watch)
+            watch.take_lines()
         if not watch.unsaved:
             return True
         lines = list(watch.unsaved)
@@ -332,18 +340,6 @@ class Reporter:
         for entry in list(self._late):
             if self._write_end(*entry):
                 self._late.remove(entry)
-
-
-def _take_lines(watch: Watch) -> list[Line]:
-    """Move the new lines from the job to those not yet saved, and return them."""
-    taken: list[Line] = []
-    while watch.live.lines:
-        taken.append(watch.live.lines.popleft())
-    watch.unsaved.extend(taken)
-    while len(watch.unsaved) > conf.current().log_buffer:
-        watch.unsaved.popleft()
-        watch.live.dropped += 1
-    return taken
 
 
 def _insert_lines(live: LiveJob, lines: Iterable[Line]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from status import clean, threads
+from status import clean, conf, threads
 from status.events import JobEvent, Line
 from status.live import LiveJob
 from status.pace import Pace
@@ -43,6 +43,17 @@ class Watch:
             slope = self.whole_speed.sample(None if live.explicit else active, done, now)
             left = (1.0 - done) / slope if slope else None
         return live.event(rate=rate, time_left_seconds=left)
+
+    def take_lines(self) -> list[Line]:
+        """Move the new lines from the job to those not yet saved, and return them."""
+        taken: list[Line] = []
+        while self.live.lines:
+            taken.append(self.live.lines.popleft())
+        self.unsaved.extend(taken)
+        while len(self.unsaved) > conf.current().log_buffer:
+            self.unsaved.popleft()
+            self.live.dropped += 1
+        return taken
 
 
 def moved(event: JobEvent, last: JobEvent | None) -> bool:

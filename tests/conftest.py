@@ -5,13 +5,15 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from html import unescape
 from typing import Any
 
 import pytest
 from celery.canvas import Signature
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import AbstractUser, Permission
 from django.test import Client
 from websockets.sync.client import ClientConnection, connect
 
@@ -20,19 +22,30 @@ from status.models import Job
 from tests.processes import Process, Web, start_worker, wait_until
 
 
+@cache
+def hashed(password: str) -> str:
+    """A password as the database has it; that costs a quarter of a second, which most tests need not spend."""
+    return make_password(password)
+
+
+def person(name: str, **columns: Any) -> AbstractUser:
+    """A user whose password is the name."""
+    return get_user_model().objects.create(username=name, password=hashed(name), **columns)
+
+
 @pytest.fixture
 def alice(db):
-    return get_user_model().objects.create_user("alice", password="alice")
+    return person("alice")
 
 
 @pytest.fixture
 def bob(db):
-    return get_user_model().objects.create_user("bob", password="bob")
+    return person("bob")
 
 
 @pytest.fixture
 def operator(db):
-    user = get_user_model().objects.create_user("olga", password="olga", is_staff=True)
+    user = person("olga", is_staff=True)
     user.user_permissions.add(*Permission.objects.filter(codename__in=["view_job", "change_job"]))
     return user
 
@@ -42,18 +55,7 @@ def worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
     """A prefork worker for the whole session."""
     process = start_worker(tmp_path_factory.mktemp("worker") / "log", "-c", "2")
     yield process
-    process.stop()
-
-
-@pytest.fixture(scope="session")
-def green_worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
-    """A gevent worker for the whole session, with a queue of its own, `green`."""
-    log = tmp_path_factory.mktemp("green") / "log"
-    # A name to look up: that is no matter of course in an event loop among greenlets.
-    redis = os.environ["REDIS_URL"].replace("127.0.0.1", "localhost")
-    process = start_worker(log, "-P", "gevent", "-c", "50", queues="green", name="green", REDIS_URL=redis)
-    yield process
-    process.stop()
+    process.kill()
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,27 @@ class Pool:
         return jobs.start(signature.clone().set(queue=self.queue), **options)
 
 
+@pytest.fixture(scope="session")
+def mortal(tmp_path_factory, django_db_setup) -> Iterator[Pool]:
+    """A prefork worker whose processes may be killed: what goes wrong by that meets no other test."""
+    process = start_worker(
+        tmp_path_factory.mktemp("mortal") / "log", "-c", "2", queues="mortal", name="mortal"
+    )
+    yield Pool(process, "mortal", "mortals@test")
+    process.kill()
+
+
+@pytest.fixture(scope="session")
+def green_worker(tmp_path_factory, django_db_setup) -> Iterator[Process]:
+    """A gevent worker for the whole session, with a queue of its own, `green`."""
+    log = tmp_path_factory.mktemp("green") / "log"
+    # A name to look up: that is no matter of course in an event loop among greenlets.
+    redis = os.environ["REDIS_URL"].replace("127.0.0.1", "localhost")
+    process = start_worker(log, "-P", "gevent", "-c", "50", queues="green", name="green", REDIS_URL=redis)
+    yield process
+    process.kill()
+
+
 @pytest.fixture(params=["prefork", "gevent"])
 def pool(request) -> Pool:
     """Each of the pools in which everything works that Celery itself can do there."""
@@ -82,7 +105,7 @@ def web(tmp_path_factory, django_db_setup) -> Iterator[Web]:
     """A daphne for the whole session."""
     process = Web(tmp_path_factory.mktemp("web") / "log")
     yield process
-    process.stop()
+    process.kill()
 
 
 def ended(job: Job, seconds: float = 30.0) -> Job:

@@ -13,6 +13,7 @@ from tests.processes import PROJECT
 ORDER = [
     "status.clean",
     "status.threads",
+    "status.forks",
     "status.conf",
     "status.counters",
     "status.headers",

@@ -40,7 +40,7 @@ def test_a_message_that_comes_twice_tells_once(worker, alice, tmp_path):
     assert told() == [("succeeded", "Twice", 1)]
 
 
-def test_the_end_of_a_job_whose_process_died_is_told_once(worker, alice):
-    job = ended(start(tasks.kill_yourself.s(), owner=alice, title="Dies"))
+def test_the_end_of_a_job_whose_process_died_is_told_once(mortal, alice):
+    job = ended(mortal.start(tasks.kill_yourself.s(), owner=alice, title="Dies"))
     assert job.state == State.FAILED
     assert told() == [("failed", "Dies", 1)]
