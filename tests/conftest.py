@@ -15,9 +15,15 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from websockets.sync.client import ClientConnection, connect
 
-from status import jobs
+from status import jobs, usual
 from status.models import Job
 from tests.processes import Process, Web, start_worker, wait_until
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_usual():
+    """What runs of a task took is kept by the process: here each test has jobs of its own."""
+    usual.forget()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from status import access, live_forms, page_socket, rendering
+from status import access, live_forms, page_socket, rendering, usual
 from status.appearance import Appearance, chosen
 from status.cells import CellNode
 from status.memo import MemoNode, PaintNode
@@ -23,11 +23,25 @@ from status.regions import Kind, Region, Subject, View, region_id
 from status.registry import Startable
 from status.rendering import Shown
 from status.timeline import timeline
-from status.wording import amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing
+from status.wording import (
+    amount,
+    counted,
+    duration,
+    label,
+    members,
+    new_jobs,
+    phase,
+    rate,
+    speed,
+    standing,
+    time_left,
+)
 
 register = template.Library()
-for word in (amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing, timeline):
+for word in (amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing, time_left):
     register.filter(word)
+register.filter(timeline)
+register.filter("usually_left", usual.left)
 
 LINES = "status/partials/log_lines.html"
 
@@ -280,6 +294,7 @@ def _note(
 
 def _resolve(context: template.Context, subject: Job | Subject | str) -> tuple[Subject, Shown]:
     if isinstance(subject, Job):
+        usual.tell([subject])
         return Subject.job(subject.pk), Shown(job=subject)
     if isinstance(subject, str) and subject:
         subject = Subject.topic(subject)
