@@ -24,6 +24,7 @@ IMAGES = Path(__file__).with_name("images")
 SCHEMES = ("light", "dark")
 SIZES = {1280: 860, 390: 844}
 QUEUE = "shop"
+SEEDED = 3_000
 CSV_FORM = "/jobs/new/profile-csv/"
 
 
@@ -248,15 +249,28 @@ def take_lost(cameras: list[Camera], job: Any) -> None:
 
 
 def take_readme(browser: Browser, shop: Shop) -> None:
-    """One job under way, light and dark."""
+    """One job under way, and the list with a history; light and dark."""
+    from django.core.management import call_command
+
+    call_command("seed_jobs", SEEDED, verbosity=0)
     job = shop.upload("orders-2026-05.csv", orders_csv(100_000, times=36))
     wait_for(job, lambda job: (job.percent or 0) >= 30)
     for scheme in SCHEMES:
         camera = Camera(browser, shop, scheme, 1280, IMAGES)
-        with camera.page(job.get_absolute_url(), shop.staff) as page:
-            page.screenshot(path=IMAGES / f"job-{scheme}.png")
+        for name, path in (("job", job.get_absolute_url()), ("jobs", "/jobs/")):
+            with camera.page(path, shop.staff) as page:
+                write_small(page.screenshot(), IMAGES / f"{name}-{scheme}.png")
     job.refresh_from_db()
     assert job.is_live, "The job had ended before its picture was taken: give it more rows."
+
+
+def write_small(picture: bytes, path: Path) -> None:
+    """Write a screenshot with a palette of 256 colours, a third as large."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(picture)) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    sys.stdout.write(f"{path}, {path.stat().st_size // 1000} KB\n")
 
 
 def main() -> None:

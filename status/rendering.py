@@ -90,7 +90,12 @@ def load_for(request: Any, subjects: Iterable[Subject]) -> None:
 
 def hold_still(request: Any) -> None:
     """Do not reload the page that answers `request` where it has no JavaScript: somebody ticks boxes on it."""
-    request._status_still = True
+    request._status_reloads = 0
+
+
+def reload_seldom(request: Any) -> None:
+    """Reload the page that answers `request` six times as seldom where it has no JavaScript: somebody types on it."""
+    request._status_reloads = 6
 
 
 def load_topics(names: Iterable[str]) -> list[TopicEvent]:
