@@ -64,11 +64,12 @@ def paints() -> list[Paint]:
 
 def remove() -> None:
     """Delete what was made for it."""
-    from status.models import AuditEntry, Job, LogLine, Notification
+    from status.models import AuditEntry, Job, LogLine, Notification, SearchText
 
     mine = Job.objects.filter(task="paints")
     for rows in (
         LogLine.objects.filter(job__in=mine),
+        SearchText.objects.filter(job__in=mine),
         mine.exclude(parent=None),
         mine,
         AuditEntry.objects.filter(source="paints"),

@@ -17,7 +17,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from benchmarks.stack import Stack
+from benchmarks.stack import Server, Stack
 from tests import chromium
 
 IMAGES = Path(__file__).with_name("images")
@@ -47,15 +47,13 @@ def orders_csv(rows: int, times: int = 1) -> bytes:
 class Shop:
     """The people and the jobs that the pictures show."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, web: Server) -> None:
         from django.contrib.auth import get_user_model
 
         from tests.processes import start_worker
 
         users = get_user_model().objects
-        # In its place comes one that knows the sample jobs.
-        stack.worker.kill()
-        self.stack = stack
+        self.web = web
         self.staff = users.create_superuser("demo", password="demo")  # noqa: S106
         self.newcomer = users.create_user("nora")
         self.worker = start_worker(
@@ -160,7 +158,7 @@ class Camera:
     def page(self, path: str, user: Any = None) -> Iterator[Page]:
         """The page at `path`, once its socket, if it has one, brought its first frame."""
         context = self.browser.new_context(
-            base_url=self.shop.stack.web.url,
+            base_url=self.shop.web.url,
             color_scheme=self.scheme,
             viewport={"width": self.width, "height": SIZES[self.width]},
             device_scale_factor=2,
@@ -197,7 +195,7 @@ class Camera:
         client = Client()
         client.force_login(user)
         value = client.cookies["sessionid"].value
-        return {"name": "sessionid", "value": value, "url": self.shop.stack.web.url}
+        return {"name": "sessionid", "value": value, "url": self.shop.web.url}
 
 
 def take_all(camera: Camera, jobs: dict[str, Any]) -> None:
@@ -241,7 +239,7 @@ def take_lost(cameras: list[Camera], job: Any) -> None:
     with ExitStack() as open_pages:
         staff = cameras[0].shop.staff
         pages = [open_pages.enter_context(camera.page(job.get_absolute_url(), staff)) for camera in cameras]
-        cameras[0].shop.stack.web.kill()
+        cameras[0].shop.web.process.kill()
         for camera, page in zip(cameras, pages, strict=True):
             # No heartbeat for 25 seconds.
             expect(page.locator("#live-beat .toast")).to_be_visible(timeout=60_000)
@@ -281,8 +279,8 @@ def main() -> None:
     parser.add_argument("--all", type=Path, metavar="DIR", help="every page, light and dark, wide and narrow")
     folder = parser.parse_args().all
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with Stack() as stack, sync_playwright() as playwright:
-        shop = Shop(stack)
+    with Stack() as stack, stack.web() as web, sync_playwright() as playwright:
+        shop = Shop(stack, web)
         browser = playwright.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
         try:
             if folder is None:
