@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
+from benchmarks import paints
 from benchmarks.figures import Figure
 from benchmarks.stack import Stack, alone
 
@@ -56,7 +57,9 @@ def measure(stack: Stack) -> list[Figure]:
     slow, slow_far = (max(costs, key=lambda cost: cost.milliseconds) for costs in (first, far))
     staff = get_user_model()._default_manager.create_superuser("lists-bench")
     paint, painted = _paint(staff)
+    painted_pages = paints.paints()
     call_command("seed_jobs", remove=True, verbosity=0)
+    paints.remove()
     return [
         Figure(
             name=f"a history of {JOBS:,} jobs is seeded",
@@ -82,6 +85,7 @@ def measure(stack: Stack) -> list[Figure]:
             bound="≤ 100 ms",
             holds=paint <= 100,
         ),
+        paints.figure_of(painted_pages, JOBS),
     ]
 
 

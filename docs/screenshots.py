@@ -17,13 +17,14 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from benchmarks.stack import Stack
+from benchmarks.stack import Server, Stack
 from tests import chromium
 
 IMAGES = Path(__file__).with_name("images")
 SCHEMES = ("light", "dark")
 SIZES = {1280: 860, 390: 844}
 QUEUE = "shop"
+SEEDED = 3_000
 CSV_FORM = "/jobs/new/profile-csv/"
 
 
@@ -46,15 +47,13 @@ def orders_csv(rows: int, times: int = 1) -> bytes:
 class Shop:
     """The people and the jobs that the pictures show."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, web: Server) -> None:
         from django.contrib.auth import get_user_model
 
         from tests.processes import start_worker
 
         users = get_user_model().objects
-        # In its place comes one that knows the sample jobs.
-        stack.worker.kill()
-        self.stack = stack
+        self.web = web
         self.staff = users.create_superuser("demo", password="demo")  # noqa: S106
         self.newcomer = users.create_user("nora")
         self.worker = start_worker(
@@ -159,7 +158,7 @@ class Camera:
     def page(self, path: str, user: Any = None) -> Iterator[Page]:
         """The page at `path`, once its socket, if it has one, brought its first frame."""
         context = self.browser.new_context(
-            base_url=self.shop.stack.web.url,
+            base_url=self.shop.web.url,
             color_scheme=self.scheme,
             viewport={"width": self.width, "height": SIZES[self.width]},
             device_scale_factor=2,
@@ -196,7 +195,7 @@ class Camera:
         client = Client()
         client.force_login(user)
         value = client.cookies["sessionid"].value
-        return {"name": "sessionid", "value": value, "url": self.shop.stack.web.url}
+        return {"name": "sessionid", "value": value, "url": self.shop.web.url}
 
 
 def take_all(camera: Camera, jobs: dict[str, Any]) -> None:
@@ -240,7 +239,7 @@ def take_lost(cameras: list[Camera], job: Any) -> None:
     with ExitStack() as open_pages:
         staff = cameras[0].shop.staff
         pages = [open_pages.enter_context(camera.page(job.get_absolute_url(), staff)) for camera in cameras]
-        cameras[0].shop.stack.web.kill()
+        cameras[0].shop.web.process.kill()
         for camera, page in zip(cameras, pages, strict=True):
             # No heartbeat for 25 seconds.
             expect(page.locator("#live-beat .toast")).to_be_visible(timeout=60_000)
@@ -248,15 +247,28 @@ def take_lost(cameras: list[Camera], job: Any) -> None:
 
 
 def take_readme(browser: Browser, shop: Shop) -> None:
-    """One job under way, light and dark."""
+    """One job under way, and the list with a history; light and dark."""
+    from django.core.management import call_command
+
+    call_command("seed_jobs", SEEDED, verbosity=0)
     job = shop.upload("orders-2026-05.csv", orders_csv(100_000, times=36))
     wait_for(job, lambda job: (job.percent or 0) >= 30)
     for scheme in SCHEMES:
         camera = Camera(browser, shop, scheme, 1280, IMAGES)
-        with camera.page(job.get_absolute_url(), shop.staff) as page:
-            page.screenshot(path=IMAGES / f"job-{scheme}.png")
+        for name, path in (("job", job.get_absolute_url()), ("jobs", "/jobs/")):
+            with camera.page(path, shop.staff) as page:
+                write_small(page.screenshot(), IMAGES / f"{name}-{scheme}.png")
     job.refresh_from_db()
     assert job.is_live, "The job had ended before its picture was taken: give it more rows."
+
+
+def write_small(picture: bytes, path: Path) -> None:
+    """Write a screenshot with a palette of 256 colours, a third as large."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(picture)) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    sys.stdout.write(f"{path}, {path.stat().st_size // 1000} KB\n")
 
 
 def main() -> None:
@@ -267,8 +279,8 @@ def main() -> None:
     parser.add_argument("--all", type=Path, metavar="DIR", help="every page, light and dark, wide and narrow")
     folder = parser.parse_args().all
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with Stack() as stack, sync_playwright() as playwright:
-        shop = Shop(stack)
+    with Stack() as stack, stack.web() as web, sync_playwright() as playwright:
+        shop = Shop(stack, web)
         browser = playwright.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
         try:
             if folder is None:

@@ -7,7 +7,7 @@ from enum import IntEnum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from status.wording import amount, duration
+from status.wording import amount, shortly
 
 
 class Kind(IntEnum):
@@ -79,18 +79,6 @@ def roughly(seconds: float | None) -> str:
     if seconds is None:
         return _("some time")
     return shortly(seconds // 60 * 60 if seconds >= 60 else max(seconds, 0) // 10 * 10)
-
-
-def shortly(seconds: float) -> str:
-    """A duration without units that are nought: "15 min", "1 min 40 s", "2 h".
-
-    >>> shortly(900), shortly(100), shortly(7200)
-    ('15 min', '1 min 40 s', '2 h')
-    """
-    for unit, text in ((86_400, _("%d d")), (3_600, _("%d h")), (60, _("%d min"))):
-        if seconds >= unit and seconds % unit == 0 and (unit > 60 or seconds < 3_600):
-            return text % (seconds // unit)
-    return duration(seconds)
 
 
 def _wait(count: int) -> str:

@@ -244,7 +244,7 @@ def _started(view: View, place: LiveForm, entry: Startable, job: Job) -> str:
     shown = [region, *others][:MOST_SHOWN]
     kept = tuple(held for held in view.regions if held not in others and held != region)
     try:
-        socket = page_socket.element(replace(view, regions=(*kept, *reversed(shown))), refreshes=False)
+        socket = page_socket.element(replace(view, regions=(*kept, *reversed(shown))), refresh_seconds=0)
     except ValueError as error:
         logger.warning("Job %s was started and is not shown live on its page: %s", job.pk, error)
         return form

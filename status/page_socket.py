@@ -5,19 +5,19 @@ import json
 from django.template.loader import get_template
 from django.urls import get_script_prefix
 
-from status import access, conf
+from status import access
 from status.regions import View
 from status.rendering import beat
 
 PAGE_PATH = "ws/status/"
 
 
-def element(view: View, *, refreshes: bool) -> str:
+def element(view: View, *, refresh_seconds: float) -> str:
     """What `{% live_socket %}` emits; in a frame it takes the place of the one before, and htmx opens its socket.
 
     Args:
         view: what the socket shows.
-        refreshes: whether the page loads itself again where there is no JavaScript.
+        refresh_seconds: after so long the page loads itself again where there is no JavaScript; 0: never.
 
     Raises:
         ValueError: the page has too many regions for one socket.
@@ -29,6 +29,6 @@ def element(view: View, *, refreshes: bool) -> str:
             "vals": json.dumps({"view": token}),
             "beat": beat(),
             "has_forms": bool(view.forms),
-            "refresh_seconds": conf.current().refresh_seconds if refreshes else None,
+            "refresh_seconds": refresh_seconds,
         }
     )

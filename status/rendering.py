@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
 
-from status import computed, conf
+from status import computed, conf, usual
 from status.cells import PLACES, Painted, Places, changed_cells, format_attributes
 from status.events import Line, TopicEvent
 from status.filters import Filters
@@ -70,8 +70,9 @@ def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
     found: dict[Subject, Shown] = dict.fromkeys(subjects, Shown())
     job_ids = [subject.job_id for subject in subjects if subject.kind is Kind.JOB]
     if job_ids:
-        for job in Job.objects.filter(pk__in=job_ids).defer("traceback", "signature"):
-            found[Subject.job(job.pk)] = Shown(job=job)
+        jobs = list(Job.objects.filter(pk__in=job_ids).defer("traceback", "signature"))
+        usual.tell(jobs)
+        found |= {Subject.job(job.pk): Shown(job=job) for job in jobs}
     names = [subject.key for subject in subjects if subject.kind is Kind.TOPIC]
     if names:
         for event in load_topics(names):
@@ -89,7 +90,12 @@ def load_for(request: Any, subjects: Iterable[Subject]) -> None:
 
 def hold_still(request: Any) -> None:
     """Do not reload the page that answers `request` where it has no JavaScript: somebody ticks boxes on it."""
-    request._status_still = True
+    request._status_reloads = 0
+
+
+def reload_seldom(request: Any) -> None:
+    """Reload the page that answers `request` six times as seldom where it has no JavaScript: somebody types on it."""
+    request._status_reloads = 6
 
 
 def load_topics(names: Iterable[str]) -> list[TopicEvent]:

@@ -16,7 +16,7 @@ from status.following import Moment
 from status.models import Job
 from status.models.tree import Branch, members_of
 from status.states import State
-from status.wording import counted, duration, phase, speed
+from status.wording import counted, duration, phase, speed, time_left
 
 MARKS = {
     State.QUEUED: ("·", "dim"),
@@ -117,8 +117,8 @@ def headline(job: Job) -> str:
     if job.is_live:
         if job.percent is not None:
             said += f" {job.percent}%"
-        left = _("%s left") % duration(job.time_left) if job.time_left is not None else ""
-        parts = [phase(job), counted(job.step) if job.state == State.RUNNING else "", speed(job), left]
+        count = counted(job.step) if job.state == State.RUNNING else ""
+        parts = [phase(job), count, speed(job), time_left(job)]
     else:
         took = _("after %s") % duration(job.ran_for) if job.ran_for is not None else ""
         parts = [took, job.row.error.strip().rpartition("\n")[2], job.row.result_label]

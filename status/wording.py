@@ -8,6 +8,7 @@ from django.utils.formats import number_format
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
+from status import usual
 from status.events import Step
 from status.models import Job
 from status.rendering import MOST_COUNTED
@@ -37,6 +38,28 @@ def duration(value: timedelta | float | None) -> str:
     if minutes:
         return _("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": seconds}
     return _("%(seconds)s s") % {"seconds": seconds}
+
+
+def shortly(seconds: float) -> str:
+    """A duration without units that are nought: "15 min", "1 min 40 s", "2 h".
+
+    >>> shortly(900), shortly(100), shortly(7200)
+    ('15 min', '1 min 40 s', '2 h')
+    """
+    for unit, text in ((86_400, _("%d d")), (3_600, _("%d h")), (60, _("%d min"))):
+        if seconds >= unit and seconds % unit == 0 and (unit > 60 or seconds < 3_600):
+            return text % (seconds // unit)
+    return duration(seconds)
+
+
+def time_left(job: Job) -> str:
+    """What is left of a job that runs: "48 s left" as it reports, "about 2 min left" as earlier runs went."""
+    if job.time_left is not None:
+        return _("%s left") % duration(job.time_left)
+    usually = usual.left(job)
+    if usually is None:
+        return ""
+    return _("about %s left") % shortly(usually.total_seconds()) if usually else _("longer than usual")
 
 
 def amount(value: float | None) -> str:

@@ -17,7 +17,7 @@ from django.contrib.auth.models import AbstractUser, Permission
 from django.test import Client
 from websockets.sync.client import ClientConnection, connect
 
-from status import jobs
+from status import jobs, usual
 from status.models import Job
 from tests.processes import Process, Web, start_worker, wait_until
 
@@ -31,6 +31,12 @@ def hashed(password: str) -> str:
 def person(name: str, **columns: Any) -> AbstractUser:
     """A user whose password is the name."""
     return get_user_model().objects.create(username=name, password=hashed(name), **columns)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_usual():
+    """What runs of a task took is kept by the process: here each test has jobs of its own."""
+    usual.forget()
 
 
 @pytest.fixture

@@ -185,6 +185,20 @@ def tick_until(gate, seen=None):
 
 
 @shared_task
+def tick_then_fail(gate):
+    """Ends a step, counts in the next, a hundred a second, until the test opens the gate, and fails."""
+    plan({"Read": 1, "Tick": 8})
+    with step("Read"):
+        pass
+    counter, number = step("Tick"), 0
+    while not Path(gate).exists():
+        number += 1
+        counter.update(number, total=9_999)
+        time.sleep(0.01)
+    raise ValueError("no more ticks")
+
+
+@shared_task
 def kill_yourself_once(path):
     """Dies the first time, at once and hard."""
     if not Path(path).exists():

@@ -363,6 +363,19 @@ async def test_how_long_a_silent_job_has_been_cancelling_goes_on(hub, alice, job
     assert socket.last("clock").strip() == ""
 
 
+async def test_what_is_usually_left_of_a_silent_job_goes_on(hub, alice, job, settings):
+    settings.STATUS = {"REPAIR_SECONDS": 0.2}
+    began = timezone.now() - timedelta(seconds=9)
+    ended = {"state": State.SUCCEEDED, "started_at": began, "finished_at": began + timedelta(seconds=21)}
+    for _ in range(3):
+        await Job.objects.acreate(task=job.task, title="Earlier", owner=alice, **ended)
+    await sync_to_async(Job.objects.filter(pk=job.pk).update)(progress=None, started_at=began)
+    socket = await open_socket(hub, alice, badge(job), Region(Subject.job(job.pk), PROGRESS, "progress"))
+    assert "about 20 s left" in socket.text
+    await until(lambda: "about 10 s left" in socket.text)
+    assert all("badge" not in frame for frame in socket.frames[1:])
+
+
 async def test_lines_that_a_killed_worker_has_shown_give_way_to_what_is_in_the_table(hub, alice, job):
     await save_lines(job, 1, 2)
     await sync_to_async(Job.objects.filter(pk=job.pk).update)(line_count=2)

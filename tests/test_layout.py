@@ -40,6 +40,7 @@ ORDER = [
     "status.models.saved",
     "status.models.search",
     "status.models",
+    "status.usual",
     "status.endings",
     "status.files",
     "status.audit",

@@ -102,6 +102,16 @@ def test_a_retry_that_expires_fails_the_job(stage):
     assert (now(job).state, job.failure) == (State.FAILED, Failure.TIMEOUT)
 
 
+def test_a_cancel_just_before_a_retry_ends_the_job_and_not_only_when_that_is_due(stage):
+    job, run, _message = begun(stage)
+    jobs.cancel(job)
+    run.retry(countdown=600)
+    assert now(job).state == State.CANCELLED
+    assert run.live.cancel_requested_at is None
+    assert stage.deliver(stage.messages.pop()) is None
+    assert now(job).state == State.CANCELLED
+
+
 def test_who_was_taken_for_lost_and_stops_does_not_cancel_the_repetition(stage):
     job, run, _message = begun(stage)
     declared_lost(stage, job)

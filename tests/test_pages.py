@@ -51,6 +51,17 @@ def test_a_visitor_is_sent_to_the_login(client, db, path):
     assert (response.status_code, response.url) == (302, f"/login/?next={path}")
 
 
+@pytest.mark.parametrize(
+    "path", ["/nothing/", f"/jobs/{NO_JOB}/", "/jobs/new/nothing/", "/jobs/schedules/9999/"]
+)
+def test_a_page_that_does_not_exist_is_on_no_tab(client, operator, path):
+    client.force_login(operator)
+    response = client.get(path)
+    assert response.status_code in {403, 404}
+    assert 'class="tab"' in response.text
+    assert "aria-current" not in response.text
+
+
 def test_a_visitor_may_see_the_status_page_and_the_health(client, db):
     broadcast("site-status", {"status": "RUNNING"})
     response = client.get("/status/")

@@ -354,7 +354,7 @@ class Hub(Subscription):
                 self._mark(entry, counts=False)
             if entry.subject.kind is Kind.COUNT:  # Most of its jobs are on no page: nobody tells of these.
                 self._count_soon(entry)
-            if entry.stale or entry.is_cancelling or entry.lacks_log:
+            if entry.stale or entry.tells_time or entry.lacks_log:
                 self._mark(entry, counts=False)
         await self._finish_pages()
 

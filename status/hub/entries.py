@@ -72,9 +72,14 @@ class Entry:
         return [e for live in self.lives for e in live.entries.values() if e.subject.kind is Kind.COUNT]
 
     @property
-    def is_cancelling(self) -> bool:
-        """Whether its job was asked to end and has not: the page says for how long, also when nothing is reported."""
-        return not self.is_over and self.event is not None and self.event.cancel_requested_at is not None
+    def tells_time(self) -> bool:
+        """Whether its page says how long it is cancelling, or what is usually left: also when nothing is reported."""
+        if self.is_over or self.event is None or self.job is None:
+            return False
+        if self.event.cancel_requested_at is not None:
+            return True
+        is_estimated = self.event.state == State.RUNNING and self.event.time_left_seconds is None
+        return is_estimated and self.job.usual is not None
 
     @property
     def lacks_log(self) -> bool:

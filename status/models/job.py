@@ -24,6 +24,7 @@ from status.states import LIVE, Canvas, Failure, State
 if TYPE_CHECKING:
     from status.models.parts import Attachment
     from status.models.tree import Branch
+    from status.usual import Usual
 
 JobManager = models.Manager.from_queryset(JobQuerySet)
 
@@ -113,6 +114,8 @@ class Job(models.Model):
     result = models.JSONField(_("result"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
     traceback = models.TextField(_("traceback"), blank=True, default="")
+
+    usual: "Usual | None" = None  # See usual.py.
 
     objects = JobManager()
 

@@ -50,6 +50,12 @@ class Branch:
     twigs: list[Twig] = field(default_factory=list)
 
     @property
+    def every_tally(self) -> list[Tally]:
+        """One for each state, those that are 0 as well: so the page keeps a place for each."""
+        counts = {tally.state: tally.count for tally in self.tallies}
+        return [Tally(state=state, count=counts.get(state, 0)) for state in ORDER]
+
+    @property
     def total(self) -> int:
         """How many members there are."""
         return sum(tally.count for tally in self.tallies)
@@ -95,8 +101,10 @@ def load(job: Job) -> Branch:
             assert row.parent_id is not None
             below[row.pk] = Branch()
             level[row.parent_id].twigs.append(Twig(job=row, branch=below[row.pk]))
-        for pk in chains & set(level):
-            level[pk].twigs.sort(key=_position)
+        for pk, branch in level.items():
+            # What is there as a whole keeps its order, so that nothing moves under a pointer.
+            if pk in chains or not branch.more:
+                branch.twigs.sort(key=_position)
         level, chains = below, {row.pk for row in rows if row.canvas == Canvas.CHAIN}
     return whole
 

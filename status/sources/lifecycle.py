@@ -164,6 +164,7 @@ def _on_retry(sender: Any, request: Any, reason: Any = None, **kwargs: Any) -> N
         return _end_cancelled(live)
     columns = {"error": error_text(reason.exc), "most_attempts": most_attempts(sender)}
     _end(live, Ending(state=State.WAITING, next_at=_moment(reason.when), columns=columns))
+    remote.cancel_if_asked(live)
 
 
 def _moment(when: Any) -> datetime:

@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from celery import Task, shared_task, signals
 from celery.canvas import Signature
 from celery.exceptions import Ignore
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -198,9 +200,14 @@ def wait(live: LiveJob, poll: PollAgain) -> None:
         call_off(live.id)
         return
     reporter().end(live, Ending(state=State.WAITING, next_at=poll.at, poll_at=poll.at, columns=columns))
-    # Asked in the last moment: the poll ended before it could hear of it.
-    for job in Job.objects.filter(pk=live.id, state=State.WAITING, cancel_requested_at__isnull=False):
-        jobs.cancel(job)
+    cancel_if_asked(live)
+
+
+def cancel_if_asked(live: LiveJob) -> None:
+    """Cancel the job of `live`, which waits now, if that was asked in the last moment, before `live` heard of it."""
+    with suppress(DatabaseError, InterfaceError):
+        for job in Job.objects.filter(pk=live.id, state=State.WAITING, cancel_requested_at__isnull=False):
+            jobs.cancel(job)
 
 
 def go_on(live: LiveJob, held: Job, request: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from status import access, live_forms, page_socket, rendering
+from status import access, conf, live_forms, page_socket, rendering, usual
 from status.appearance import Appearance, chosen
 from status.cells import CellNode
 from status.memo import MemoNode, PaintNode
@@ -23,11 +23,25 @@ from status.regions import Kind, Region, Subject, View, region_id
 from status.registry import Startable
 from status.rendering import Shown
 from status.timeline import timeline
-from status.wording import amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing
+from status.wording import (
+    amount,
+    counted,
+    duration,
+    label,
+    members,
+    new_jobs,
+    phase,
+    rate,
+    speed,
+    standing,
+    time_left,
+)
 
 register = template.Library()
-for word in (amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing, timeline):
+for word in (amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing, time_left):
     register.filter(word)
+register.filter(timeline)
+register.filter("usually_left", usual.left)
 
 LINES = "status/partials/log_lines.html"
 
@@ -173,7 +187,7 @@ def live_socket(context: template.Context) -> str:
     noted = getattr(request, "_status_regions", {})
     moving = [region for region, shown in noted.values() if not _is_over(region, shown)]
     has_bell = getattr(request, "_status_bell", False)
-    is_still = getattr(request, "_status_still", False)
+    seldom = getattr(request, "_status_reloads", 1)
     forms = tuple(getattr(request, "_status_forms", ()))
     if not moving and not has_bell and not forms:
         return ""
@@ -186,7 +200,8 @@ def live_socket(context: template.Context) -> str:
         forms=forms,
     )
     # For the number at the bell alone, or below a form to fill in, nobody's form is emptied.
-    return page_socket.element(view, refreshes=bool(moving) and not forms and not is_still)
+    seconds = conf.current().refresh_seconds * seldom if moving and not forms else 0
+    return page_socket.element(view, refresh_seconds=seconds)
 
 
 @register.simple_tag(takes_context=True)
@@ -280,6 +295,7 @@ def _note(
 
 def _resolve(context: template.Context, subject: Job | Subject | str) -> tuple[Subject, Shown]:
     if isinstance(subject, Job):
+        usual.tell([subject])
         return Subject.job(subject.pk), Shown(job=subject)
     if isinstance(subject, str) and subject:
         subject = Subject.topic(subject)

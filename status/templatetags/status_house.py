@@ -19,14 +19,14 @@ from status.queue_lines import cell_id
 from status.states import Failure
 from status.templatetags.status import moment
 from status.windows import Window
-from status.wording import amount
+from status.wording import amount, shortly
 
 register = template.Library()
 
 FIGURE = '<td class="figure">{}</td>'
 
 register.filter("roughly", findings.roughly)
-register.filter("shortly", findings.shortly)
+register.filter(shortly)
 
 
 @register.filter
@@ -51,7 +51,7 @@ def percentile(durations: Durations, percent: int) -> str:
 @lru_cache(maxsize=2048)
 def _written(seconds: float, _language: str | None) -> str:
     """A duration to two figures, the bins are no finer; a page writes hundreds, of few different ones."""
-    return findings.shortly(float(f"{seconds:.2g}"))
+    return shortly(float(f"{seconds:.2g}"))
 
 
 @register.simple_tag
@@ -115,7 +115,7 @@ def unlocalised(number: float) -> str:
 @register.filter
 def span(window: Window) -> str:
     """How long each span of a window is."""
-    return findings.shortly(window.span_seconds)
+    return shortly(window.span_seconds)
 
 
 @register.filter

@@ -17,7 +17,7 @@ from status.filters import ALL, KINDS, TIMES, Filters
 from status.listing import WINDOW, JobPage, Listing
 from status.models import SavedView
 from status.regions import Subject
-from status.rendering import hold_still, load_for
+from status.rendering import hold_still, load_for, reload_seldom
 from status.states import State
 
 
@@ -80,8 +80,7 @@ def _tabs(listing: Listing) -> list[dict[str, Any]]:
 def _facts(request: HttpRequest, listing: Listing, page: JobPage) -> dict[str, Any]:
     filters = listing.filters
     selected = request.GET.get("select", "")
-    if selected:
-        hold_still(request)
+    (hold_still if selected else reload_seldom)(request)
     return {
         "page": page,
         "filters": filters,

@@ -13,7 +13,9 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
+from status import conf
 from status.models import Job, LogLine
+from status.rendering import reload_seldom
 from status.views.jobs import visible_job
 
 PAGE_SIZE = 200
@@ -38,14 +40,19 @@ class LinesPage:
 @require_GET
 @login_required
 def index(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """The last lines, or with `?before=2.117` those before line 117 of attempt 2, with `?after=` those after it."""
+    """The last lines, live while the job is; with `?before=2.117` those before line 117 of attempt 2, or `?after=`."""
     job = visible_job(request, job_id)
     level, words = request.GET.get("level", ""), request.GET.get("q", "").strip()
     if level not in LEVELS:
         raise Http404("No such level.")
+    follows = job.is_live and not (level or words or "before" in request.GET or "after" in request.GET)
+    reload_seldom(request)
+    # What follows the end shows what a region of the log does.
+    size = min(PAGE_SIZE, conf.current().log_tail) if follows else PAGE_SIZE
     context = {
         "job": job,
-        "page": _page(job, level, words, request),
+        "page": _page(job, level, words, request, size),
+        "follows": follows,
         "levels": LEVELS.items(),
         "level": level,
         "words": words,
@@ -54,7 +61,7 @@ def index(request: HttpRequest, job_id: UUID) -> HttpResponse:
     return render(request, "status/log_lines.html", context)
 
 
-def _page(job: Job, level: str, words: str, request: HttpRequest) -> LinesPage:
+def _page(job: Job, level: str, words: str, request: HttpRequest, size: int) -> LinesPage:
     lines = job.lines.all()
     if level:
         lines = lines.filter(level__gte=logging.getLevelNamesMapping()[level.upper()])
@@ -63,14 +70,14 @@ def _page(job: Job, level: str, words: str, request: HttpRequest) -> LinesPage:
     if after := request.GET.get("after"):
         attempt, number = _place(after)
         newer = lines.filter(Q(attempt=attempt, number__gt=number) | Q(attempt__gt=attempt))
-        found = list(newer.order_by("attempt", "number")[: PAGE_SIZE + 1])
-        return _cut(found[:PAGE_SIZE], has_older=True, has_newer=len(found) > PAGE_SIZE)
+        found = list(newer.order_by("attempt", "number")[: size + 1])
+        return _cut(found[:size], has_older=True, has_newer=len(found) > size)
     before = request.GET.get("before")
     if before:
         attempt, number = _place(before)
         lines = lines.filter(Q(attempt=attempt, number__lt=number) | Q(attempt__lt=attempt))
-    found = list(lines.order_by("-attempt", "-number")[: PAGE_SIZE + 1])
-    return _cut(found[PAGE_SIZE - 1 :: -1], has_older=len(found) > PAGE_SIZE, has_newer=bool(before))
+    found = list(lines.order_by("-attempt", "-number")[: size + 1])
+    return _cut(found[size - 1 :: -1], has_older=len(found) > size, has_newer=bool(before))
 
 
 def _place(text: str) -> tuple[int, int]:

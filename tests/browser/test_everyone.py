@@ -6,13 +6,22 @@ The pictures are kept in `$STATUS_SCREENSHOTS`, default `.run/screenshots`.
 import os
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.template.loader import render_to_string
+from django.test import Client
 from django.utils import timezone
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+from playwright.sync_api import expect
 
+from status.audit import on_page
 from status.events import Step
-from status.models import Job, LogLine
+from status.jobs import cancel
+from status.models import Job, LogLine, SavedView
 from status.notifications import notify
 from status.states import State
 from tests.processes import PROJECT
@@ -24,9 +33,16 @@ WIDTHS = [1280, 390]
 THEMES = ["light", "dark"]
 
 
+RIGHTS = ["change_schedule", "view_audit", "change_queue", "delete_job", "stop_job"]
+FARM = "demo.renders.render_on_the_farm"
+PROBLEMS = {"404": 404, "403": 403, "403_csrf": 403, "500": 500}
+"""Templates of errors, which no address leads to."""
+
+
 @pytest.fixture
 def house(operator) -> dict[str, str]:
     """Jobs in every state, as olga sees them; the address of each page, by the name of its picture."""
+    operator.user_permissions.add(*Permission.objects.filter(codename__in=RIGHTS))
     now = timezone.now()
     common = {"task": "demo.tasks.profile_csv", "owner": operator}
     for state in State:
@@ -67,8 +83,49 @@ def house(operator) -> dict[str, str]:
             at=now,
         )
     notify(operator, "Orders of June failed", url=failed.get_absolute_url())
+    cancelled = Job.objects.create(title="Orders of July", state=State.QUEUED, **common)
+    cancel(cancelled, actor=on_page(operator))
+    whole = Job.objects.create(
+        title="Report of May",
+        canvas="group",
+        tally={"failed": 2},
+        state=State.FAILED,
+        finished_at=now,
+        **common,
+    )
+    for position in range(2):
+        Job.objects.create(
+            title=f"File {position}",
+            parent=whole,
+            root=whole,
+            position=position,
+            state=State.FAILED,
+            **common,
+        )
+    SavedView.objects.create(user=operator, name="Failures", query="state=failed")
+    interval = IntervalSchedule.objects.create(every=1, period="hours")
+    hourly = PeriodicTask.objects.create(name="Render hourly", task=FARM, interval=interval, kwargs="{}")
+    crontab = CrontabSchedule.objects.create(minute="30", hour="4", timezone="Europe/Berlin")
+    nightly = PeriodicTask.objects.create(name="Render nightly", task=FARM, crontab=crontab, enabled=False)
+    until = quote(timezone.now().isoformat())
     return {
         "jobs": "/jobs/",
+        "jobs-filtered": "/jobs/?state=failed&task=demo.tasks.profile_csv&kind=single&time=7d&q=orders",
+        "jobs-no-match": "/jobs/?state=all&q=nosuchword",
+        "jobs-chosen": "/jobs/?state=failed&select=all",
+        "selection": f"/jobs/selection/?action=cancel&all=1&query=&until={until}",
+        "workflow": whole.get_absolute_url(),
+        "members": f"{whole.get_absolute_url()}members/?state=failed",
+        "members-none": f"{whole.get_absolute_url()}members/?state=queued",
+        "log-no-match": f"{failed.get_absolute_url()}lines/?q=nosuchword",
+        "cancelled": cancelled.get_absolute_url(),
+        "audit": "/jobs/audit/",
+        "schedule-choose": "/jobs/schedules/new/",
+        "schedule-new": f"/jobs/schedules/new/?task={FARM}",
+        "schedule-interval": f"/jobs/schedules/{hourly.pk}/",
+        "schedule-crontab": f"/jobs/schedules/{nightly.pk}/",
+        "schedule-delete": f"/jobs/schedules/{nightly.pk}/deletion/",
+        "queue": "/jobs/house/queues/default/",
         "running": running.get_absolute_url(),
         "failed": failed.get_absolute_url(),
         "log": f"{failed.get_absolute_url()}lines/",
@@ -81,6 +138,67 @@ def house(operator) -> dict[str, str]:
         "schedules": "/jobs/schedules/",
         "status": "/status/",
     }
+
+
+EMPTY = {
+    "jobs-none": "/jobs/?state=all",
+    "tokens-none": "/jobs/tokens/",
+    "notifications-none": "/jobs/notifications/",
+}
+"""As somebody sees them who has nothing yet."""
+
+TOO_WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+CUT_OFF = """() => {
+    const wide = document.documentElement.clientWidth;
+    const scrolls = each => each && each !== document.documentElement
+        && (["auto", "scroll"].includes(getComputedStyle(each).overflowX) || scrolls(each.parentElement));
+    return [...document.querySelectorAll("main *, footer *, header *")].filter(each => {
+        const box = each.getBoundingClientRect();
+        const isSeen = box.width > 1 && box.height > 1 && getComputedStyle(each).visibility === "visible";
+        return isSeen && (box.right > wide + 1 || box.left < -1) && !scrolls(each.parentElement);
+    }).map(each => each.outerHTML.slice(0, 120));
+}"""
+"""What stands beyond the edge of the window, and in nothing that scrolls."""
+MOTION = """() => [...document.querySelectorAll("*")].flatMap(each => ["", "::before", "::after"].map(part => {
+    const style = getComputedStyle(each, part || null);
+    const moves = style.animationName !== "none" && !style.animationTimingFunction.startsWith("steps(");
+    const changes = style.transitionProperty !== "none" && parseFloat(style.transitionDuration) > 0;
+    return moves ? `${each.className}${part} animates ${style.animationName}`
+        : changes ? `${each.className}${part} changes ${style.transitionProperty}` : "";
+})).filter(Boolean)"""
+"""What moves; a clock that only shows something when time has passed does not."""
+
+
+def show(page, house, name):
+    """Open the page of that name."""
+    if name in PROBLEMS:
+        answer = {
+            "status": PROBLEMS[name],
+            "content_type": "text/html",
+            "body": render_to_string(f"{name}.html"),
+        }
+        page.route("**/problem/", lambda route: route.fulfill(**answer), times=1)
+        page.goto("/problem/")
+    elif name == "schedule-refused":
+        page.goto(house["schedule-crontab"])
+        page.get_by_label("Minute").fill("nonsense")
+        page.get_by_role("button", name="Save").last.click()
+        expect(page.locator("main .errorlist").first).to_be_visible()
+    elif name in EMPTY:
+        as_newcomer(page, EMPTY[name])
+    else:
+        page.goto(house[name])
+
+
+def as_newcomer(page, path):
+    """Open a page as somebody who has nothing yet; the next one is opened as before."""
+    cookies = page.context.cookies()
+    client = Client()
+    client.force_login(get_user_model().objects.get_or_create(username="nora")[0])
+    session = client.cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": session, "url": page.url}])
+    page.goto(path)
+    page.context.add_cookies(cookies)
 
 
 def found_by_axe(page, name):
@@ -100,11 +218,13 @@ def test_axe_finds_nothing_serious_on_any_page(visit, operator, house, theme, wi
     folder.mkdir(parents=True, exist_ok=True)
     page = visit("/jobs/", operator, color_scheme=theme, viewport={"width": width, "height": 900})
     found, too_wide = [], []
-    for name, path in house.items():
-        page.goto(path)
+    for name in [*house, *EMPTY, *PROBLEMS, "schedule-refused"]:
+        show(page, house, name)
         page.screenshot(path=folder / f"{name}.png", full_page=True)
+        # What is folded away belongs to the page.
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         found += found_by_axe(page, name)
-        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+        if page.evaluate(TOO_WIDE):
             too_wide.append(name)
     assert not found, "\n".join(found)
     assert too_wide == []
@@ -122,10 +242,25 @@ def test_chooses_dark_and_later_what_the_system_says(visit, operator):
     page.wait_for_function("light => getComputedStyle(document.body).backgroundColor === light", arg=light)
 
 
-def test_at_twice_the_size_nothing_is_cut_off(visit, operator, house):
-    page = visit("/jobs/", operator, viewport={"width": 640, "height": 450}, device_scale_factor=2)
-    for path in house.values():
-        page.goto(path)
-        assert page.evaluate(
-            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-        ), path
+@pytest.mark.parametrize(("width", "scale"), [(640, 2), (320, 1)])
+def test_at_twice_the_size_and_on_the_narrowest_phone_nothing_is_cut_off(
+    visit, operator, house, width, scale
+):
+    viewport = {"width": width, "height": 450}
+    page = visit("/jobs/", operator, viewport=viewport, device_scale_factor=scale)
+    found = []
+    for name in [*house, *EMPTY, *PROBLEMS]:
+        show(page, house, name)
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        found += [(name, "the page")] if page.evaluate(TOO_WIDE) else []
+        found += [(name, text) for text in page.evaluate(CUT_OFF)]
+    assert found == [], found
+
+
+def test_who_wants_no_motion_gets_none(visit, operator, house):
+    page = visit("/jobs/", operator, reduced_motion="reduce")
+    found = []
+    for name in [*house, *EMPTY, *PROBLEMS]:
+        show(page, house, name)
+        found += [(name, motion) for motion in page.evaluate(MOTION)]
+    assert found == [], found
