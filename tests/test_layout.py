@@ -43,6 +43,7 @@ ORDER = [
     "status.files",
     "status.audit",
     "status.roles",
+    "status.pubsub",
     "status.channel",
     "status.links",
     "status.deliveries",
