@@ -49,18 +49,17 @@ def test_who_cannot_be_reached_is_told():
 
 
 @pytest.mark.parametrize(
-    ("layer", "speaks"),
+    ("kind", "hosts", "speaks"),
     [
-        (RedisPubSubChannelLayer(), True),
-        (RedisPubSubChannelLayer(hosts=[URL, ("127.0.0.1", 6379), {"host": "cache", "password": "x"}]), True),
-        (RedisPubSubChannelLayer(hosts=[{"master_name": "main", "sentinels": [("cache", 26379)]}]), False),
-        (RedisPubSubChannelLayer(hosts=[{"address": URL, "ssl_ca_certs": "ca.pem"}]), False),
-        (RedisChannelLayer(), False),
-        (None, False),
+        (RedisPubSubChannelLayer, None, True),
+        (RedisPubSubChannelLayer, [URL, ("127.0.0.1", 6379), {"host": "cache", "password": "x"}], True),
+        (RedisPubSubChannelLayer, [{"master_name": "main", "sentinels": [("cache", 26379)]}], False),
+        (RedisPubSubChannelLayer, [{"address": URL, "ssl_ca_certs": "ca.pem"}], False),
+        (RedisChannelLayer, None, False),
     ],
 )
-def test_it_speaks_only_for_the_layer_and_the_hosts_that_it_knows(layer, speaks):
-    assert pubsub.speaks_for(layer) is speaks
+def test_it_speaks_only_for_the_layer_and_the_hosts_that_it_knows(kind, hosts, speaks):
+    assert pubsub.speaks_for(kind(hosts=hosts)) is speaks
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
