@@ -53,6 +53,7 @@ ORDER = [
     "status.workers",
     "status.web_servers",
     "status.notifications",
+    "status.telling",
     "status.mail",
     "status.webhooks",
     "status.languages",
