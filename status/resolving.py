@@ -10,6 +10,7 @@ from status.models import Job
 
 Value = Callable[[Context], Any]
 
+_PLAIN = (str, int, float, bool)
 _FLAGS = ("is_safe", "expects_localtime", "needs_autoescape")
 
 
@@ -39,15 +40,23 @@ def resolver(expression: FilterExpression, *, ignore_failures: bool) -> Value:
     if any(arguments or _has_flags(function) for function, arguments in expression.filters):
         return slow
     filters = tuple(function for function, _arguments in expression.filters)
-    return _quick(lookups[0], lookups[1] if len(lookups) == 2 else None, filters, slow)
+    # A name that is not there is None then, as one that holds it.
+    plain = (*_PLAIN, type(None)) if ignore_failures else _PLAIN
+    return _quick(lookups[0], lookups[1] if len(lookups) == 2 else None, filters, plain, slow)
 
 
 def _has_flags(function: Callable[..., Any]) -> bool:
     return any(getattr(function, flag, False) for flag in _FLAGS)
 
 
-def _quick(name: str, attribute: str | None, filters: tuple[Callable[[Any], Any], ...], slow: Value) -> Value:
-    """`slow` is what to do with all but a job, plain values, and attributes that can be shown as they are."""
+def _quick(
+    name: str,
+    attribute: str | None,
+    filters: tuple[Callable[[Any], Any], ...],
+    plain: tuple[type, ...],
+    slow: Value,
+) -> Value:
+    """`slow` is what to do with all but a job, `plain` values, and attributes that can be shown as they are."""
 
     def value(context: Context) -> Any:
         found = context.get(name)
@@ -57,7 +66,7 @@ def _quick(name: str, attribute: str | None, filters: tuple[Callable[[Any], Any]
                     found = getattr(found, attribute)
                 except Exception:  # Some of them mean something to Django.
                     return slow(context)
-        elif attribute is not None or found.__class__ not in _PLAIN:
+        elif attribute is not None or found.__class__ not in plain:
             return slow(context)
         if callable(found):
             return slow(context)
@@ -66,6 +75,3 @@ def _quick(name: str, attribute: str | None, filters: tuple[Callable[[Any], Any]
         return found
 
     return value
-
-
-_PLAIN = (str, int, float, bool)
