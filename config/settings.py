@@ -146,7 +146,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = os.environ.get("HTTPS", "0") == "1"
 
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "BACKEND": "status.layer.PubSubLayer",
         "CONFIG": {"hosts": [REDIS_URL]},
     },
 }

@@ -13,6 +13,7 @@ import redis
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
 
 from status import threads
+from status.layer import PubSubLayer
 
 PLAIN = {"address", "host", "port", "db", "username", "password"}
 """What a host of the layer may say, so that a plain connection goes to the same place in the same way."""
@@ -73,11 +74,11 @@ def _execute(connection: Any, commands: list[tuple[str, str, bytes]]) -> None:
 
 
 def speaks_for(layer: Any) -> bool:
-    """Whether a `Publisher` can send for this layer: the pub/sub layer itself, at hosts that are plain addresses.
+    """Whether a `Publisher` can send for this layer: a pub/sub layer and no other, at hosts that are plain addresses.
 
     Where sockets are greenlets', as under gevent, it cannot: they have no place in a real thread.
     """
-    if type(layer) is not RedisPubSubChannelLayer or threads.patched_by():
+    if type(layer) not in {RedisPubSubChannelLayer, PubSubLayer} or threads.patched_by():
         return False
     hosts = RedisPubSubLoopLayer(*layer._args, **layer._kwargs, channel_layer=layer)._shards
     return all(set(shard.host) <= PLAIN for shard in hosts)

@@ -59,8 +59,7 @@ class Reporter:
         self._untold = Untold()
         self._next_at = 0.0
         """When the thread looks next (monotonic)."""
-        self._wake = threads.Event()
-        self._asleep = True
+        self._wake, self._asleep = threads.Event(), True
         self._begun = False
         """Whether a job has begun in this process."""
         self._busy_at = 0.0

@@ -9,6 +9,7 @@ from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from status import pubsub, threads
+from status.layer import PubSubLayer
 from status.pubsub import Publisher
 
 URL = os.environ["REDIS_URL"]
@@ -55,6 +56,7 @@ def test_who_cannot_be_reached_is_told():
         (RedisPubSubChannelLayer, [URL, ("127.0.0.1", 6379), {"host": "cache", "password": "x"}], True),
         (RedisPubSubChannelLayer, [{"master_name": "main", "sentinels": [("cache", 26379)]}], False),
         (RedisPubSubChannelLayer, [{"address": URL, "ssl_ca_certs": "ca.pem"}], False),
+        (PubSubLayer, None, True),
         (RedisChannelLayer, None, False),
     ],
 )
