@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
 
 PROJECT = Path(__file__).resolve().parent.parent
-LANGUAGES: list[str] = []
+LANGUAGES = ["ar", "de"]
 SOURCES = {
     "status": ["status/**/*.py", "templates/_base.html", "templates/status/**/*.html"],
     "demo": ["demo/**/*.py", "demo/**/*.html", "config/*.py", "templates/[!_]*.html"],
@@ -57,7 +57,8 @@ def template_of(app: str) -> Catalog:
 def _strings(path: Path) -> Iterator[tuple[str | tuple[str, ...], str | None]]:
     text = path.read_text()
     if path.suffix == ".html":
-        text = templatize(text, origin=str(path))
+        # How far a line of HTML is indented means nothing, and would be an error in Python.
+        text = "\n".join(line.lstrip() for line in templatize(text, origin=str(path)).splitlines())
     code = io.BytesIO(text.encode())
     for _line, message, _comments, context in extract("python", code, keywords=KEYWORDS):
         yield message, context
