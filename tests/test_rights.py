@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from status import access
+from status.mail import way_out
 from status.models import Attachment, Job, Notification, Preferences, Queue, SavedView, Token
 from status.regions import View
 from status.roles import ADMINISTRATOR, OPERATOR, VIEWER
@@ -73,6 +74,7 @@ RIGHTS = {
     "status:notifications": Right(PEOPLE),
     "status:notifications-read": Right(PEOPLE, posts=True),
     "status:preferences": Right(PEOPLE),
+    "status:no-mail": Right(EVERYBODY),
     "status:preferences-secret": Right(PEOPLE, posts=True),
     "status:preferences-test": Right(PEOPLE, posts=True),
     "status:notification": Right({OWNER}, hides=FROM_STRANGERS),
@@ -159,6 +161,7 @@ def stage(settings, alice, django_user_model):
         "notification_id": Notification.objects.create(owner=alice, title="n").pk,
         "name": "render-on-the-farm",
         "channel": "webhook",
+        "key": way_out(alice).split("/")[-2],
     }
     Queue.objects.create(name="render-on-the-farm")
     return clients, arguments
