@@ -73,7 +73,10 @@ def test_each_file_is_profiled_and_added_up(stored, logged):
     assert result["columns"] == {"date": "date", "amount": "amount", "group": "shop"}
     assert (result["file"], result["rows"], result["left_out"]) == ("berlin.csv", 3, 1)
     assert result["left_out_rows"] == [[4, "“date” is missing."]]
-    assert logged[0] == "Columns: date “date”, amount “amount”, group “shop”"
+    assert logged[:2] == [
+        "The date is in the column “date”, the amount in “amount”.",
+        "The orders are grouped by the column “shop”.",
+    ]
     assert logged[-1] == "Line 4 is left out: “date” is missing."
 
 
@@ -124,7 +127,7 @@ def test_files_become_one_report(stored, attached, logged):
     ]
     assert (shown["orders"], shown["total"], shown["left_out"], shown["files"]) == (32, 1535.0, 2, 2)
     assert [row["name"] for row in shown["groups"]] == ["Berlin", "paris"]
-    assert "34 rows of 2 files" in logged
+    assert "34 rows in 2 files" in logged
     assert "2 rows are left out" in logged
 
 
