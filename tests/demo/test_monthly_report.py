@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template.loader import render_to_string
+from django.utils import translation
 from django.utils.datastructures import MultiValueDict
 from reportlab import rl_config
 
 from demo import monthly_report as report
+from demo import report_pdf as pdf_module
 from demo.bad_csv import BadCSV
 from demo.forms import MonthlyReportForm
 from demo.monthly_report import merge_orders, monthly_report, profile_orders, render_report, totals_csv
@@ -154,6 +156,19 @@ def test_the_page_shows_only_the_first_groups():
     shown = render_report(merged(many))
     assert (len(shown["groups"]), shown["groups_left_out"]) == (24, 76)
     assert shown["groups"][0]["name"] == "s099"
+
+
+@pytest.mark.parametrize(("language", "heading"), [("de", "Nach Monat"), ("ar", "By month")])
+def test_the_pdf_speaks_a_language_only_if_its_font_has_the_letters(monkeypatch, language, heading):
+    texts, text = [], pdf_module._text
+    monkeypatch.setattr(
+        pdf_module, "_text", lambda *args, **kwargs: texts.append(args[0]) or text(*args, **kwargs)
+    )
+    with translation.override(language):
+        assert translation.gettext("By month") != "By month"
+        assert report_pdf("Report", merged()).startswith(b"%PDF-")
+    assert heading in texts
+    assert not any("?" in printable(text) for text in texts)
 
 
 def test_names_are_text_and_no_markup(readable):
