@@ -345,6 +345,7 @@ def test_socket_hands_the_view_to_the_heartbeat():
 
 def test_base_leaves_out_what_the_project_lacks(settings):
     settings.ROOT_URLCONF = __name__
+    settings.LANGUAGES = [("en", "English")]
     request = RequestFactory().get("/")
     request.user = AnonymousUser()
 

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from status import access, live_forms, page_socket, rendering
-from status.appearance import Appearance, chosen
+from status.appearance import Appearance, chosen, offered_languages
 from status.cells import CellNode
 from status.memo import MemoNode, PaintNode
 from status.models import Job
@@ -312,6 +312,12 @@ def appearance(context: template.Context) -> Appearance:
     """What the reader chose: light, dark, or as the system; that without a request in the context."""
     request = context.get("request")
     return chosen(request.COOKIES if request is not None else {})
+
+
+@register.simple_tag
+def languages() -> list[tuple[str, str]]:
+    """The languages to choose from, with what each calls itself; none where the project lets nobody choose."""
+    return offered_languages()
 
 
 @register.filter

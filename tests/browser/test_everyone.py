@@ -1,4 +1,4 @@
-"""Every page in both themes and two widths: what axe finds there, and a picture of it.
+"""Every page in both themes, two widths and each language: what axe finds there, and a picture of it.
 
 The pictures are kept in `$STATUS_SCREENSHOTS`, default `.run/screenshots`.
 """
@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SCREENSHOTS = Path(os.environ.get("STATUS_SCREENSHOTS", PROJECT / ".run" / "screenshots"))
 WIDTHS = [1280, 390]
 THEMES = ["light", "dark"]
+LOOKS = [(theme, width, "en") for theme in THEMES for width in WIDTHS]
+LOOKS += [("light", 1280, "ar"), ("dark", 390, "ar"), ("light", 390, "de")]
 
 
 @pytest.fixture
@@ -93,12 +95,13 @@ def found_by_axe(page, name):
     ]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("theme", THEMES)
-def test_axe_finds_nothing_serious_on_any_page(visit, operator, house, theme, width):
-    folder = SCREENSHOTS / f"{theme}-{width}"
+@pytest.mark.parametrize(("theme", "width", "language"), LOOKS)
+def test_axe_finds_nothing_serious_on_any_page(visit, operator, house, theme, width, language):
+    folder = SCREENSHOTS / (f"{theme}-{width}" if language == "en" else f"{theme}-{width}-{language}")
     folder.mkdir(parents=True, exist_ok=True)
-    page = visit("/jobs/", operator, color_scheme=theme, viewport={"width": width, "height": 900})
+    look = {"color_scheme": theme, "viewport": {"width": width, "height": 900}, "locale": language}
+    page = visit("/jobs/", operator, **look)
+    assert page.locator("html").get_attribute("lang") == language
     found, too_wide = [], []
     for name, path in house.items():
         page.goto(path)
