@@ -110,6 +110,8 @@ LOGOUT_REDIRECT_URL = "login"
 LANGUAGE_CODE = "en"
 # Each in its own words: who looks for theirs may read no other.
 LANGUAGES = [("en", "English"), ("ar", "العربية"), ("de", "Deutsch")]
+# For languages of which Django does not know it, such as Arabic: 1.204, not 1204.
+NUMBER_GROUPING = 3
 TIME_ZONE = "UTC"
 USE_TZ = True
 

@@ -86,7 +86,7 @@ def profile_orders(file: str, date: str = "", amount: str = "", group: str = "")
         >>> profile_orders(str(attachment.pk))["totals"]
         [['2026-05', 'Berlin', 1204, '96320.00']]
     """
-    plan({READ: 1, PROFILE: 6, ADD_UP: 3})
+    plan({_(READ): 1, _(PROFILE): 6, _(ADD_UP): 3})
     attachment = Attachment.objects.get(pk=file)
     try:
         return _profiled(attachment, Choice(date, amount, group))
@@ -162,7 +162,7 @@ def _profiled(attachment: Attachment, choice: Choice) -> dict[str, Any]:
     names, found, columns = source.header.names, FileTotals(), {}
     notes: list[str] = []
     if rows:
-        with step(PROFILE, unit="rows") as profiling:
+        with step(_(PROFILE), unit=_("rows")) as profiling:
             profiling.update(0, total=rows)
             profiles = profile_table(source, RaggedRows(width=len(names)), profiling.update)
         places = find_columns(profiles, choice)
@@ -170,7 +170,7 @@ def _profiled(attachment: Attachment, choice: Choice) -> dict[str, Any]:
         if places.group is not None:
             columns["group"] = names[places.group]
         notes = [note for place in (places.date, places.amount) for note in profiles[place].notes]
-        with step(ADD_UP, unit="rows") as adding:
+        with step(_(ADD_UP), unit=_("rows")) as adding:
             adding.update(0, total=rows)
             verdicts = [profile.verdict for profile in profiles]
             group = PurePosixPath(attachment.name).stem or attachment.name

@@ -77,7 +77,7 @@ def render_on_the_farm(
     Example:
         >>> start(render_on_the_farm.s(frames=240), owner=request.user)
     """
-    plan({SUBMIT: 1, RENDER: 19})
+    plan({_(SUBMIT): 1, _(RENDER): 19})
     pace: dict[str, Any] = {"after": AFTER_SECONDS, "deadline": DEADLINE_SECONDS}
     try:
         if not render:
@@ -92,7 +92,7 @@ def render_on_the_farm(
             **_stop(render),
             **pace,
         ) from None
-    step(RENDER, unit="frames").update(state["done"], total=state["frames"])
+    step(_(RENDER), unit=_("frames")).update(state["done"], total=state["frames"])
     if not state["finished"]:
         raise poll_again(self, kwargs={"render": render}, **_stop(render), **pace)
     return {"url": state["url"], "label": _("See the picture")}
@@ -110,7 +110,7 @@ def _stop(render: str) -> dict[str, Any]:
 
 def _submit(frames: int, behaviour: str, key: str) -> str:
     """The id of a new render; with the job's id as its key, a second try after a lost answer starts no second."""
-    with step(SUBMIT):
+    with step(_(SUBMIT)):
         state = ask("POST", "/renders", {"frames": frames, "behaviour": behaviour, "key": key})
     log(_("The farm took it as render %s"), state["id"])
     return str(state["id"])

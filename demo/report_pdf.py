@@ -10,8 +10,8 @@ from xml.sax.saxutils import escape
 
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
+from django.utils.translation import get_language, get_language_bidi, ngettext, override
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from reportlab.graphics.charts.barcharts import VerticalBarChart
 from reportlab.graphics.shapes import Drawing
 from reportlab.lib.colors import HexColor
@@ -47,7 +47,8 @@ _WIDTH = A4[0] - 40 * mm
 def report_pdf(title: str, merged: Mapping[str, Any]) -> bytes:
     """The report on what `order_totals.merge` gave.
 
-    Characters that the font lacks lose their accents, or become question marks.
+    Characters that the font lacks lose their accents, or become question marks. It has no letters that are written
+    from right to left, so for who reads those the report is in English.
 
     Args:
         title: stands above it.
@@ -65,7 +66,8 @@ def report_pdf(title: str, merged: Mapping[str, Any]) -> bytes:
         title=title,
         **dict.fromkeys(("leftMargin", "rightMargin", "topMargin", "bottomMargin"), 20 * mm),
     )
-    document.build(_story(title, merged), onFirstPage=_number_page, onLaterPages=_number_page)
+    with override("en" if get_language_bidi() else get_language()):
+        document.build(_story(title, merged), onFirstPage=_number_page, onLaterPages=_number_page)
     return content.getvalue()
 
 

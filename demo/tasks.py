@@ -54,16 +54,16 @@ def profile_csv(file: str) -> dict[str, Any]:
         >>> profile_csv(str(attachment.pk))["rows"]
         1000000
     """
-    plan({READ: 1, PROFILE: 8, WRITE_REPORT: 1})
+    plan({_(READ): 1, _(PROFILE): 8, _(WRITE_REPORT): 1})
     attachment = Attachment.objects.get(pk=file)
     source, rows = read_table(attachment)
     warnings = list(source_warnings(source))
     _warn(warnings)
     ragged = RaggedRows(width=len(source.header.names))
-    with step(PROFILE) as profiling:
-        profiling.update(0, total=rows, unit="rows")
+    with step(_(PROFILE)) as profiling:
+        profiling.update(0, total=rows, unit=_("rows"))
         columns = profile_table(source, ragged, profiling.update)
-    with step(WRITE_REPORT):
+    with step(_(WRITE_REPORT)):
         found = list(profile_warnings(columns, ragged))
         _warn(found)
         report = ProfileReport(
@@ -88,7 +88,7 @@ def read_table(attachment: Attachment) -> tuple[CSVSource, int]:
     Example:
         >>> source, rows = read_table(attachment)
     """
-    with step(READ) as reading:
+    with step(_(READ)) as reading:
         reading.update(0, total=attachment.size, unit="bytes")
         refuse_size(attachment.size)
         stored = attachment.file

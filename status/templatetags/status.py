@@ -9,7 +9,6 @@ from django.template.base import FilterExpression, Parser, Token
 from django.template.library import parse_bits
 from django.template.loader import get_template
 from django.utils import timezone, translation
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -18,15 +17,41 @@ from status.appearance import Appearance, chosen, offered_languages
 from status.cells import CellNode
 from status.memo import MemoNode, PaintNode
 from status.models import Job
+from status.moments import written
 from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View, region_id
 from status.registry import Startable
 from status.rendering import Shown
 from status.timeline import timeline
-from status.wording import amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing
+from status.wording import (
+    amount,
+    counted,
+    duration,
+    label,
+    members,
+    new_jobs,
+    percent,
+    phase,
+    rate,
+    speed,
+    standing,
+)
 
 register = template.Library()
-for word in (amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing, timeline):
+for word in (
+    amount,
+    counted,
+    duration,
+    label,
+    members,
+    new_jobs,
+    percent,
+    phase,
+    rate,
+    speed,
+    standing,
+    timeline,
+):
     register.filter(word)
 
 LINES = "status/partials/log_lines.html"
@@ -295,15 +320,12 @@ def _is_over(region: Region, shown: Shown) -> bool:
 
 
 @register.simple_tag
-def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
+def moment(value: Any, form: str = "j M Y, H:i") -> SafeString:
     """A time as `<time datetime="…">`, in the active language and time zone."""
     if value is None:
         return SafeString("–")
-    local = timezone.localtime(value)
     return format_html(
-        '<time datetime="{}" class="tabular-nums">{}</time>',
-        value.isoformat(),
-        date_format(local, form, use_l10n=True),
+        '<time datetime="{}" class="tabular-nums">{}</time>', value.isoformat(), written(value, form)
     )
 
 
