@@ -38,6 +38,7 @@ urlpatterns = [
     path("tokens/", tokens.index, name="tokens"),
     path("tokens/<uuid:token_id>/revocation/", tokens.revoke, name="revocation"),
     path("appearance/", appearance.create, name="appearance"),
+    path("language/", appearance.speak, name="language"),
     path("audit/", audit.index, name="audit"),
     path("house/", house.index, name="house"),
     path("house/queues/<path:name>/pause/", house.pause, name="queue-pause"),

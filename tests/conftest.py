@@ -152,12 +152,17 @@ class Page:
     def view(self) -> str:
         return json.loads(unescape(re.search(r"""hx-vals=(["'])(.+?)\1""", self.html)[2]))["view"]
 
-    def socket(self, *, origin: str | None = None, cookie: str | None = None) -> ClientConnection:
+    def socket(
+        self, *, origin: str | None = None, cookie: str | None = None, language: str = "en"
+    ) -> ClientConnection:
         """Open the page's socket as a browser would."""
         return connect(
             self.web.url.replace("http", "ws") + self.socket_path,
             origin=origin or self.web.url,
-            additional_headers={"Cookie": self.cookie if cookie is None else cookie},
+            additional_headers={
+                "Cookie": self.cookie if cookie is None else cookie,
+                "Accept-Language": language,
+            },
             max_size=None,
             proxy=None,
         )
@@ -167,13 +172,13 @@ class Page:
 def open_page(web):
     """Load a page through Django's test client; its socket is served by the real web server."""
 
-    def load(path: str, user=None) -> Page:
+    def load(path: str, user=None, language: str = "en") -> Page:
         client = Client()
         cookie = ""
         if user is not None:
             client.force_login(user)
             cookie = f"sessionid={client.cookies['sessionid'].value}"
-        response = client.get(path)
+        response = client.get(path, headers={"Accept-Language": language})
         assert response.status_code == 200, response
         return Page(response.content.decode(), web, cookie)
 

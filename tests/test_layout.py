@@ -22,6 +22,7 @@ ORDER = [
     "status.pace",
     "status.speed",
     "status.states",
+    "status.moments",
     "status.likely",
     "status.durations",
     "status.windows",

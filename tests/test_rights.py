@@ -67,6 +67,7 @@ RIGHTS = {
     "status:revocation": Right({OWNER}, hides=FROM_STRANGERS, posts=True),
     "status:audit": Right(BOSS),
     "status:appearance": Right(EVERYBODY, posts=True),
+    "status:language": Right(EVERYBODY, posts=True),
     "status:house": Right(STAGE, hides=FROM_MOST),
     "status:queue": Right(STAGE, hides=FROM_MOST),
     "status:queue-pause": Right(STOPPERS, hides=FROM_MOST, posts=True),

@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.datastructures import MultiValueDict
+from django.utils.translation import get_language, override
 from reportlab import rl_config
 
 from demo import monthly_report as report
@@ -80,6 +81,16 @@ def test_each_file_is_profiled_and_added_up(stored, logged):
         "The orders are grouped by the column “shop”.",
     ]
     assert logged[-1] == "Line 4 is left out: “date” is missing."
+
+
+def test_the_pdf_is_in_a_language_whose_letters_its_font_has(monkeypatch):
+    said = []
+    monkeypatch.setattr("demo.report_pdf._story", lambda *args: said.append(get_language()) or [])
+    for language in ("de", "ar"):
+        with override(language):
+            report_pdf("Orders", {})
+            assert get_language() == language
+    assert said == ["de", "en"]
 
 
 def test_without_a_column_of_shops_the_name_of_the_file_is_the_group(stored):
