@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from demo.zip_entries import BadArchive, Entry, entries_of, is_archive, read_entry
+from status.spelling import enumerated
 
 MAX_IMAGES = 10_000
 MAX_IMAGE_BYTES = 100 * 1024 * 1024
@@ -168,7 +169,7 @@ def _refuse_too_much(plan: Plan, upload: Upload) -> None:
 
 def _none_message(uploads: list[Upload], plan: Plan) -> str:
     if not plan.skipped:
-        return _("%(name)s is empty.") % {"name": ", ".join(upload.name for upload in uploads)}
+        return _("%(name)s is empty.") % {"name": enumerated(upload.name for upload in uploads)}
     name, reason = plan.skipped[0]
     return _("There is no image in what you chose; %(name)s, for example: %(reason)s.") % {
         "name": name,

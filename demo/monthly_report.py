@@ -118,11 +118,11 @@ def merge_orders(results: list[dict[str, Any]]) -> dict[str, Any]:
     rows, files = merged["rows"], len(merged["files"])
     log(
         _("%s in %s"),
-        ngettext("%d row", "%d rows", rows) % rows,
-        ngettext("%d file", "%d files", files) % files,
+        ngettext("%(count)d row", "%(count)d rows", rows) % {"count": rows},
+        ngettext("%(count)d file", "%(count)d files", files) % {"count": files},
     )
     if merged["left_out"]:
-        log(_left_out(merged["left_out"]), merged["left_out"], level=logging.WARNING)
+        log(_left_out(merged["left_out"]), level=logging.WARNING)
     return merged
 
 
@@ -210,11 +210,11 @@ def _tell(columns: Mapping[str, str], notes: list[str], found: FileTotals) -> No
         log(_("Line %d is left out: %s"), line, reason, level=logging.WARNING)
     more = found.left_out - len(found.examples)
     if more:
-        log(_left_out(more), more, level=logging.WARNING)
+        log(_left_out(more), level=logging.WARNING)
 
 
 def _left_out(count: int) -> str:
-    return ngettext("%d row is left out", "%d rows are left out", count)
+    return ngettext("%(count)d row is left out", "%(count)d rows are left out", count) % {"count": count}
 
 
 def _summary(totals: Totals, merged: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
+from django.utils.translation import gettext_lazy
 
 from demo.csv_profile import ColumnProfile
+from status.spelling import enumerated
 
 _DATE_WORDS = ("date", "day", "datum", "tag", "fecha", "data", "ordered", "created")
 _AMOUNT_WORDS = (
@@ -131,4 +132,4 @@ def _plain(name: str) -> str:
 
 def _names(columns: Sequence[ColumnProfile]) -> str:
     named = [_("“%s”") % column.name for column in columns[:_MOST_NAMED]]
-    return pgettext("between the names of a list", ", ").join(named + ["…"] * (len(columns) > _MOST_NAMED))
+    return enumerated(named + ["…"] * (len(columns) > _MOST_NAMED))

@@ -28,25 +28,27 @@ def source_warnings(source: CSVSource) -> Iterator[str]:
     if header.unnamed:
         yield (
             ngettext(
-                "%d column has no name in the header; it is called by its place.",
-                "%d columns have no name in the header; they are called by their places.",
+                "%(count)d column has no name in the header; it is called by its place.",
+                "%(count)d columns have no name in the header; they are called by their places.",
                 header.unnamed,
             )
-            % header.unnamed
+            % {"count": header.unnamed}
         )
     if header.renamed:
         yield (
             ngettext(
-                "%d column has the name of another one; a number was added to it.",
-                "%d columns have the name of another one; a number was added to each.",
+                "%(count)d column has the name of another one; a number was added to it.",
+                "%(count)d columns have the name of another one; a number was added to each.",
                 header.renamed,
             )
-            % header.renamed
+            % {"count": header.renamed}
         )
     if source.blank_lines:
         yield (
-            ngettext("%d blank line was skipped.", "%d blank lines were skipped.", source.blank_lines)
-            % source.blank_lines
+            ngettext(
+                "%(count)d blank line was skipped.", "%(count)d blank lines were skipped.", source.blank_lines
+            )
+            % {"count": source.blank_lines}
         )
 
 
@@ -66,9 +68,11 @@ def profile_warnings(columns: Sequence[ColumnProfile], ragged: RaggedRows) -> It
     if left > 0:
         yield (
             ngettext(
-                "%d more such warning is in profile.json.", "%d more such warnings are in profile.json.", left
+                "%(count)d more such warning is in profile.json.",
+                "%(count)d more such warnings are in profile.json.",
+                left,
             )
-            % left
+            % {"count": left}
         )
 
 

@@ -118,7 +118,7 @@ def _story(title: str, merged: Mapping[str, Any]) -> list[Flowable]:
         bars = {group: amount for group, (_count, amount) in _largest(groups)}
     story += [Spacer(0, 6 * mm), _chart(dict(list(bars.items())[:_MOST_BARS]))]
     story += _section(_("By month"), _amounts(_("Month"), months.items(), totals))
-    story += _section(_("By group"), _amounts(_("Group"), _with_others(groups), totals))
+    story += _section(_("By group"), _amounts(pgettext("column", "Group"), _with_others(groups), totals))
     story += _section(_("Files"), _files(merged["files"]))
     rows = [(file["file"], *row) for file in merged["files"] for row in file["left_out_rows"]]
     if rows:
@@ -136,7 +136,7 @@ def _lead(months: Mapping[str, Any], totals: Totals, merged: Mapping[str, Any]) 
         "orders": ngettext("%(count)s order", "%(count)s orders", count)
         % {"count": number_format(count, force_grouping=True)},
         "amount": _money(amount),
-        "files": ngettext("%d file", "%d files", files) % files,
+        "files": ngettext("%(count)d file", "%(count)d files", files) % {"count": files},
         "today": date_format(timezone.localdate()),
     }
 
@@ -156,7 +156,7 @@ def _with_others(groups: Mapping[str, tuple[int, Decimal]]) -> list[tuple[str, t
     shown, rest = ranked[:MOST_GROUPS], ranked[MOST_GROUPS:]
     if rest:
         cells = [cell for _name, cell in rest]
-        name = ngettext("%d other", "%d others", len(rest)) % len(rest)
+        name = ngettext("%(count)d other", "%(count)d others", len(rest)) % {"count": len(rest)}
         shown.append((name, (sum(count for count, _sum in cells), sum((s for _c, s in cells), Decimal()))))
     return shown
 

@@ -99,8 +99,8 @@ def read_table(attachment: Attachment) -> tuple[CSVSource, int]:
     columns = len(source.header.names)
     log(
         _("%s in %s; encoding %s, delimiter %s"),
-        ngettext("%d row", "%d rows", rows) % rows,
-        ngettext("%d column", "%d columns", columns) % columns,
+        ngettext("%(count)d row", "%(count)d rows", rows) % {"count": rows},
+        ngettext("%(count)d column", "%(count)d columns", columns) % {"count": columns},
         *(source.encoding.label, source.dialect.delimiter_label),
     )
     return source, rows

@@ -250,11 +250,16 @@ def _tell(images: Sequence[Outcome], skipped: Sequence[Sequence[str]], skipped_c
     if len(bad) > _MOST_LOGGED:
         more = len(bad) - _MOST_LOGGED
         log(
-            ngettext("%d more image failed; see report.csv", "%d more images failed; see report.csv", more),
-            more,
+            ngettext(
+                "%(count)d more image failed; see report.csv",
+                "%(count)d more images failed; see report.csv",
+                more,
+            )
+            % {"count": more},
             level=logging.WARNING,
         )
     if skipped_count:
-        log(ngettext("%d file was skipped", "%d files were skipped", skipped_count), skipped_count)
+        text = ngettext("%(count)d file was skipped", "%(count)d files were skipped", skipped_count)
+        log(text % {"count": skipped_count})
     for reason, count in Counter(reason for _name, reason in skipped).most_common():
         log("%d × %s", count, reason)

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, ngettext
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext, pgettext, pgettext_lazy
 
 from status import access, audit, jobs
 from status.filters import Filters
@@ -85,7 +85,7 @@ ACTIONS = {
         refuses=_refuses_retry,
     ),
     "delete": Action(
-        label=gettext_lazy("Delete"),
+        label=pgettext_lazy("button", "Delete"),
         icon="status/icons/delete.html",
         title=lambda count: ngettext("Delete %(count)s job", "Delete %(count)s jobs", count),
         takes=gettext_lazy(
@@ -141,7 +141,7 @@ def act_on_jobs(action: str, user: str, pks: list[str] | None, query: str, until
     filters = Filters.read(dict(parse_qsl(query)))
     limits = filters.but(until=min(filter(None, (datetime.fromisoformat(until), filters.until))))
     with step(_(WORK)) as progress:
-        progress.update(0, total=_total(user, pks, limits), unit=_("jobs"))
+        progress.update(0, total=_total(user, pks, limits), unit=pgettext("after a number", "jobs"))
         for batch in _batches(user, pks, limits):
             # Read for each batch: rights may be taken away meanwhile.
             who = get_user_model()._default_manager.filter(pk=user, is_active=True).first()
@@ -242,7 +242,10 @@ class _Work:
 
     def report(self) -> None:
         """Say how it went."""
-        log(ngettext("Done with %d job.", "Done with %d jobs.", self.done) % self.done)
+        log(
+            ngettext("Done with %(count)d job.", "Done with %(count)d jobs.", self.done)
+            % {"count": self.done}
+        )
         for reason, count in self.left_out.most_common():
             log(
                 ngettext("Left out %(count)d job: %(reason)s.", "Left out %(count)d jobs: %(reason)s.", count)

@@ -86,7 +86,7 @@ class Tree:
             return " → ".join(titles[:4]) + (" → …" if len(titles) > 4 else "")
         if len(set(titles)) == 1:
             return f"{len(titles)} × {titles[0]}"
-        return ngettext("Group of %d", "Group of %d", len(titles)) % len(titles)
+        return ngettext("Group of %(count)d", "Group of %(count)d", len(titles)) % {"count": len(titles)}
 
     @property
     def weight(self) -> float:

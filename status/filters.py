@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from status.models.search import split
+from status.spelling import enumerated
 from status.states import State
 
 LONGEST = 255
@@ -67,7 +68,7 @@ class Filters:
             if name == "state" and texts[name] == ALL:
                 texts[name] = ""
             if texts[name] and texts[name] not in known:
-                words = {"name": name, "value": texts[name], "known": ", ".join(sorted(known))}
+                words = {"name": name, "value": texts[name], "known": enumerated(sorted(known))}
                 problems.append(_("%(name)s is one of %(known)s, not “%(value)s”.") % words)
                 texts[name] = ""
         moments = {name: _moment(data, name, problems) for name in ("since", "until")}
@@ -134,7 +135,10 @@ _TEXTS = [name for name in _NAMES if name not in {"since", "until"}]
 def _text(data: Mapping[str, Any], name: str, problems: list[str]) -> str:
     text = str(data.get(name) or "").replace("\0", "").strip()
     if len(text) > LONGEST:
-        problems.append(_("%(name)s has %(limit)d characters at most.") % {"name": name, "limit": LONGEST})
+        text = ngettext(
+            "%(name)s has %(limit)d character at most.", "%(name)s has %(limit)d characters at most.", LONGEST
+        )
+        problems.append(text % {"name": name, "limit": LONGEST})
         return ""
     return text
 

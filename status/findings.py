@@ -81,16 +81,16 @@ def roughly(seconds: float | None) -> str:
     return shortly(seconds // 60 * 60 if seconds >= 60 else max(seconds, 0) // 10 * 10)
 
 
-def _wait(count: int) -> str:
-    if not count:
-        return _("nothing waits")
-    return ngettext("%(count)s waits", "%(count)s wait", count) % {"count": amount(count)}
-
-
 def _unserved(finding: Finding) -> str:
     if finding.seconds is None:
-        fields = {"queue": finding.name, "wait": _wait(finding.count)}
-        return _("Queue %(queue)s: %(wait)s, no worker consumes it") % fields
+        if not finding.count:
+            return _("Queue %(queue)s: nothing waits, no worker consumes it") % {"queue": finding.name}
+        text = ngettext(
+            "Queue %(queue)s: %(count)s waits, no worker consumes it",
+            "Queue %(queue)s: %(count)s wait, no worker consumes it",
+            finding.count,
+        )
+        return text % {"queue": finding.name, "count": amount(finding.count)}
     fields = {"queue": finding.name, "time": roughly(finding.seconds)}
     return _("Queue %(queue)s has waited %(time)s, no worker consumes it") % fields
 
@@ -113,13 +113,28 @@ def _failing(finding: Finding) -> str:
 
 
 def _slow(finding: Finding) -> str:
-    fields = {"queue": finding.name, "time": roughly(finding.seconds), "wait": _wait(finding.count)}
-    return _("Queue %(queue)s: the oldest of those that wait has waited %(time)s, %(wait)s") % fields
+    text = ngettext(
+        "Queue %(queue)s: the oldest of those that wait has waited %(time)s, %(count)s waits",
+        "Queue %(queue)s: the oldest of those that wait has waited %(time)s, %(count)s wait",
+        finding.count,
+    )
+    return text % _waiting(finding)
 
 
 def _paused(finding: Finding) -> str:
-    fields = {"queue": finding.name, "time": roughly(finding.seconds), "wait": _wait(finding.count)}
-    return _("Queue %(queue)s has been paused for %(time)s, %(wait)s") % fields
+    fields = _waiting(finding)
+    if not finding.count:
+        return _("Queue %(queue)s has been paused for %(time)s, nothing waits") % fields
+    text = ngettext(
+        "Queue %(queue)s has been paused for %(time)s, %(count)s waits",
+        "Queue %(queue)s has been paused for %(time)s, %(count)s wait",
+        finding.count,
+    )
+    return text % fields
+
+
+def _waiting(finding: Finding) -> dict[str, str]:
+    return {"queue": finding.name, "time": roughly(finding.seconds), "count": amount(finding.count)}
 
 
 _TEXTS: dict[Kind, Callable[[Finding], str]] = {

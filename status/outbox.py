@@ -82,9 +82,11 @@ def as_json(signature: Signature) -> Any:
         return languages.keep(json_of(dict(signature)))
     except TypeError as error:
         raise TypeError(
-            _("An argument of %(task)s cannot be written as JSON (%(error)s).")
+            _(
+                "An argument of %(task)s cannot be written as JSON (%(error)s)."
+                " Pass ids, numbers, text, lists or dicts, and load the object in the task."
+            )
             % {"task": signature.task, "error": error}
-            + " Pass ids, numbers, text, lists or dicts, and load the object in the task."
         ) from error
 
 

@@ -26,7 +26,7 @@ from django.db import (
     connections,
 )
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from status import channel, conf, forks, threads, workflow
 from status.events import JobEvent, Line
@@ -292,7 +292,10 @@ class Reporter:
         watch.take_lines()
         if watch.live.dropped:
             dropped, watch.live.dropped = watch.live.dropped, 0
-            watch.live.add_line(logging.WARNING, _("%d lines could not be kept.") % dropped)
+            text = ngettext(
+                "%(count)d line could not be kept.", "%(count)d lines could not be kept.", dropped
+            )
+            watch.live.add_line(logging.WARNING, text % {"count": dropped})
             watch.take_lines()
         if not watch.unsaved:
             return True

@@ -15,6 +15,7 @@ from status import audit, files, jobs
 from status.audit import Actor, Verb
 from status.models import Attachment, Job
 from status.registry import Startable
+from status.spelling import enumerated
 
 KEY_FIELD = "start_key"
 """The hidden field of a form with the key of the job that it starts."""
@@ -121,7 +122,7 @@ def _uploads(value: Any) -> "list[UploadedFile[Any]]":
 def _title(entry: Startable, uploads: "Sequence[UploadedFile[Any]]") -> str:
     if not uploads:
         return str(entry.title)
-    names = ", ".join(str(upload.name) for upload in uploads[:NAMES_IN_TITLE])
+    names = enumerated(str(upload.name) for upload in uploads[:NAMES_IN_TITLE])
     more = len(uploads) - NAMES_IN_TITLE
     if more > 0:
         names = ngettext("%(names)s and %(count)d more", "%(names)s and %(count)d more", more) % {

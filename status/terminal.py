@@ -10,13 +10,15 @@ from typing import Any, Protocol, Self, TextIO
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from status.events import Line, Step
 from status.following import Moment
 from status.models import Job
 from status.models.tree import Branch, members_of
+from status.spelling import enumerated
 from status.states import State
-from status.wording import counted, duration, phase, speed, time_left
+from status.wording import counted, duration, percent, phase, speed, time_left
 
 MARKS = {
     State.QUEUED: ("·", "dim"),
@@ -116,13 +118,13 @@ def headline(job: Job) -> str:
         said += " " + _("(attempt %d)") % job.tries
     if job.is_live:
         if job.percent is not None:
-            said += f" {job.percent}%"
+            said += f" {percent(job.percent)}"
         count = counted(job.step) if job.state == State.RUNNING else ""
         parts = [phase(job), count, speed(job), time_left(job)]
     else:
         took = _("after %s") % duration(job.ran_for) if job.ran_for is not None else ""
         parts = [took, job.row.error.strip().rpartition("\n")[2], job.row.result_label]
-    more = ", ".join(part for part in parts if part and part != said)
+    more = enumerated(part for part in parts if part and part != said)
     return printable(f"{said}: {more}" if more else said)
 
 
@@ -214,7 +216,7 @@ def _add(tree: Any, branch: Branch) -> None:
         row = Table.grid(padding=(0, 1))
         cells: list[Any] = [Text(mark, style=style), Text(printable(member.title))]
         if member.is_live and member.percent is not None:
-            cells += [_bar(member.percent / 100), Text(f"{member.percent}%")]
+            cells += [_bar(member.percent / 100), Text(percent(member.percent))]
         else:
             said = phase(member) if member.is_live else member.get_state_display()
             cells.append(Text(printable(said), style="dim"))
@@ -222,4 +224,5 @@ def _add(tree: Any, branch: Branch) -> None:
         below = tree.add(row)
         _add(below, twig.branch)
     if branch.twigs and branch.more:
-        tree.add(Text(_("and %d more") % branch.more, style="dim"))
+        more = ngettext("and %(count)d more", "and %(count)d more", branch.more) % {"count": branch.more}
+        tree.add(Text(more, style="dim"))

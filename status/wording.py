@@ -112,8 +112,9 @@ def _percent(value: int, language: str | None) -> str:
 def new_jobs(count: int) -> str:
     """ "3 new jobs"; "100+ new jobs" from a hundred on."""
     if count >= MOST_COUNTED:
-        return _("%d+ new jobs") % MOST_COUNTED
-    return ngettext("%d new job", "%d new jobs", count) % count
+        text = ngettext("%(count)d+ new job", "%(count)d+ new jobs", MOST_COUNTED)
+        return text % {"count": MOST_COUNTED}
+    return ngettext("%(count)d new job", "%(count)d new jobs", count) % {"count": count}
 
 
 def standing(job: Job) -> str:

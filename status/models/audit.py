@@ -3,23 +3,24 @@
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Verb(models.TextChoices):
     """What somebody did."""
 
-    START = "start", _("Started")
-    START_AGAIN = "start again", _("Started again")
-    CANCEL = "cancel", _("Cancelled")
-    RETRY = "retry", _("Retried")
-    STOP = "stop", _("Stopped at once")
-    MAKE = "make", _("Made")
-    EDIT = "edit", _("Edited")
-    DELETE = "delete", _("Deleted")
-    PAUSE = "pause", _("Paused")
-    RESUME = "resume", _("Resumed")
-    RUN = "run", _("Run by hand")
-    REVOKE = "revoke", _("Revoked")
+    START = "start", pgettext_lazy("what somebody did", "Started")
+    START_AGAIN = "start again", pgettext_lazy("what somebody did", "Started again")
+    CANCEL = "cancel", pgettext_lazy("what somebody did", "Cancelled")
+    RETRY = "retry", pgettext_lazy("what somebody did", "Retried")
+    STOP = "stop", pgettext_lazy("what somebody did", "Stopped at once")
+    MAKE = "make", pgettext_lazy("what somebody did", "Made")
+    EDIT = "edit", pgettext_lazy("what somebody did", "Edited")
+    DELETE = "delete", pgettext_lazy("what somebody did", "Deleted")
+    PAUSE = "pause", pgettext_lazy("what somebody did", "Paused")
+    RESUME = "resume", pgettext_lazy("what somebody did", "Resumed")
+    RUN = "run", pgettext_lazy("what somebody did", "Run by hand")
+    REVOKE = "revoke", pgettext_lazy("what somebody did", "Revoked")
 
 
 class Source(models.TextChoices):
@@ -31,10 +32,10 @@ class Source(models.TextChoices):
 
 
 KINDS = {
-    "job": _("Job"),
-    "schedule": _("Schedule"),
-    "queue": _("Queue"),
-    "token": _("Token"),
+    "job": pgettext_lazy("what was acted on", "Job"),
+    "schedule": pgettext_lazy("what was acted on", "Schedule"),
+    "queue": pgettext_lazy("what was acted on", "Queue"),
+    "token": pgettext_lazy("what was acted on", "Token"),
 }
 """What the kinds of subjects of this app are called."""
 

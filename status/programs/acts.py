@@ -19,6 +19,7 @@ from status.programs.callers import Caller
 from status.programs.refusals import Refused
 from status.programs.wire import FieldError, JobList, describe
 from status.registry import Startable
+from status.spelling import enumerated
 from status.starts import key_of, start_from_form
 from status.states import State
 
@@ -58,7 +59,7 @@ def listed(caller: Caller, states: Iterable[str] = (), after: str | None = None,
     chosen = list(states)
     if chosen:
         if set(chosen) - set(State.values):
-            raise Refused.because_of("state", _("One of %s.") % ", ".join(State.values))
+            raise Refused.because_of("state", _("One of %s.") % enumerated(State.values))
         found = found.filter(state__in=chosen)
     if after is not None:
         try:
@@ -94,11 +95,13 @@ def start(
     caller.must_act()
     entry = registry.startables.get(name)
     if entry is None or not registry.may_start(caller.user, entry):
-        names = ", ".join(sorted(found.name for found in registry.allowed(caller.user)))
-        raise Refused.because_of("job", _("You may start: %s.") % (names or _("nothing")))
+        names = enumerated(sorted(found.name for found in registry.allowed(caller.user)))
+        text = _("You may start: %s.") % names if names else _("You may start nothing.")
+        raise Refused.because_of("job", text)
     unknown = sorted({*params, *(files or ())} - set(entry.form.base_fields))
     if unknown:
-        text = _("There is no such parameter. Known: %s.") % (", ".join(entry.form.base_fields) or _("none"))
+        known = enumerated(entry.form.base_fields)
+        text = _("There is no such parameter. Known: %s.") % known if known else _("It takes no parameters.")
         raise _bad_params([(name, text) for name in unknown])
     form = entry.form(_form_data(entry, params), files)
     if not form.is_valid():
@@ -164,8 +167,8 @@ def retry(caller: Caller, job_id: UUID) -> Job:
     """
     job = _to_act_on(caller, job_id)
     if job.state not in {State.FAILED, State.CANCELLED}:
-        text = _("This job is %s. A job can be retried when it has failed or was cancelled.")
-        raise Refused("conflict", text % job.state)
+        text = _("The state of this job is: %s. A job can be retried when it has failed or was cancelled.")
+        raise Refused("conflict", text % job.get_state_display())
     try:
         return jobs.retry(job, actor=caller.actor)
     except IntegrityError as error:

@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from status.programs.callers import Caller, by_session, by_token, has_token
 from status.programs.refusals import Refused
 from status.programs.wire import JobDocument, Problem
+from status.spelling import enumerated
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 View = Callable[..., Any]
@@ -118,7 +119,7 @@ def for_programs_async(view: View) -> View:
 def must_be(request: HttpRequest, methods: Sequence[str]) -> None:
     """Raise `Refused` for a request with another method."""
     if request.method not in methods:
-        raise Refused("not-allowed", _("Use %s.") % ", ".join(methods))
+        raise Refused("not-allowed", _("Use %s.") % enumerated(methods))
 
 
 def number(request: HttpRequest, name: str, default: int, least: int, most: int) -> int:

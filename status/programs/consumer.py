@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from status import access, conf
 from status.consumers import DENIED, GOING_AWAY, NOT_LOGGED_IN, SERVER_SEND, session_hash
@@ -42,6 +44,7 @@ from status.programs.messages import (
 from status.programs.refusals import Refused
 from status.programs.watches import Watches
 from status.programs.wire import describe, read_place
+from status.spelling import figure
 from status.visitors import language_of
 
 logger = logging.getLogger(__name__)
@@ -160,11 +163,20 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
         try:
             return self._allowance.take(sent)
         except TooFast as beyond:
-            text = _("Send %g messages a second at most. This one was dropped.")
-            raise Refused("too-fast", text % settings.socket_messages_per_second) from beyond
+            most = settings.socket_messages_per_second
+            text = ngettext(
+                "Send %(count)s message a second at most. This one was dropped.",
+                "Send %(count)s messages a second at most. This one was dropped.",
+                math.ceil(most),
+            )
+            raise Refused("too-fast", text % {"count": figure(most)}) from beyond
         except TooLarge as beyond:
-            text = _("A message has %d bytes at most. This one was dropped.")
-            raise Refused("too-large", text % settings.socket_message_bytes) from beyond
+            text = ngettext(
+                "A message has %(count)d byte at most. This one was dropped.",
+                "A message has %(count)d bytes at most. This one was dropped.",
+                settings.socket_message_bytes,
+            )
+            raise Refused("too-large", text % {"count": settings.socket_message_bytes}) from beyond
         except NotText as beyond:
             raise Refused.because_of("", _("Send JSON as text messages, not binary ones.")) from beyond
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from status import conf
 from status.hub import get_hub
@@ -30,8 +31,12 @@ class Watches:
         """Raise `Refused` when one more is too many."""
         most = conf.current().socket_watches
         if job_id not in self._tasks and len(self._tasks) >= most:
-            text = _("A socket watches %d jobs at most: unwatch some, or open another.")
-            raise Refused("too-large", text % most)
+            text = ngettext(
+                "A socket watches %(count)d job at most: unwatch it, or open another socket.",
+                "A socket watches %(count)d jobs at most: unwatch some, or open another socket.",
+                most,
+            )
+            raise Refused("too-large", text % {"count": most})
 
     def add(self, job_id: UUID, since: str = "", log_after: Place | None = None) -> None:
         """Watch a job that the caller may watch; one that is watched already is told anew.

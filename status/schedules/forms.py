@@ -11,7 +11,7 @@ from django import forms
 from django.core.validators import MaxValueValidator
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 from kombu.utils.json import loads
 
@@ -62,7 +62,7 @@ class TimingForm(forms.Form):
         initial="interval",
     )
     every = forms.IntegerField(
-        label=gettext_lazy("Every"),
+        label=pgettext_lazy("before a number and a unit of time", "Every"),
         min_value=1,
         required=False,
         initial=1,

@@ -6,11 +6,11 @@ from typing import Any
 
 from celery import schedules
 from django.utils.dates import MONTHS, WEEKDAYS_ABBR
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from status.moments import written
+from status.spelling import enumerated, figure
 
 MOST_TIMES = 6
 """So many times of a day are named one by one."""
@@ -33,7 +33,7 @@ def in_words(schedule: Any) -> str:
     """
     if isinstance(schedule, schedules.crontab):
         parts = [_times(schedule), *_days(schedule)]
-        return ", ".join(parts)
+        return enumerated(parts)
     if hasattr(schedule, "clocked_time"):
         return _("Once, at %s") % written(schedule.clocked_time, "j M Y, H:i")
     every = getattr(schedule, "run_every", None)
@@ -50,13 +50,13 @@ def _every(every: timedelta) -> str:
         count, rest = divmod(every, unit)
         if count and not rest:
             return text(count) % {"count": count}
-    return _("Every %s seconds") % number_format(f"{every.total_seconds():.10g}")
+    return _("Every %s seconds") % figure(every.total_seconds())
 
 
 def _times(schedule: Any) -> str:
     hours, minutes = sorted(schedule.hour), sorted(schedule.minute)
     if len(hours) * len(minutes) <= MOST_TIMES:
-        return _("At %s") % ", ".join(f"{hour:02}:{minute:02}" for hour in hours for minute in minutes)
+        return _("At %s") % enumerated(f"{hour:02}:{minute:02}" for hour in hours for minute in minutes)
     if len(minutes) == 60:
         each = _("Every minute")
     elif step := _step(minutes, 60):
@@ -99,7 +99,7 @@ def _ranges(numbers: Iterable[int], name: Callable[[int], str] = str) -> str:
             runs[-1].append(number)
         else:
             runs.append([number])
-    return ", ".join(
-        f"{name(run[0])}–{name(run[-1])}" if len(run) > 2 else ", ".join(name(number) for number in run)
+    return enumerated(
+        f"{name(run[0])}–{name(run[-1])}" if len(run) > 2 else enumerated(name(number) for number in run)
         for run in runs
     )

@@ -8,6 +8,7 @@ from celery import Celery, signals
 from celery.canvas import signature
 from celery.exceptions import Ignore
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from status.canvas import title_of
 from status.live import current_job
@@ -69,4 +70,4 @@ def _count_calls(app: Celery) -> None:
 
 
 def _tracked(called: Any, it: Iterable[Any]) -> Iterable[Any]:
-    return track(list(it), title_of(str(called.name)), unit=_("calls"))
+    return track(list(it), title_of(str(called.name)), unit=pgettext("after a number", "calls"))

@@ -29,6 +29,7 @@ from status.progress import JobLogHandler
 from status.reporter import reporter
 from status.sources import children, pools, remote, stopping
 from status.sources.claim import adopted, attempt_of, claim, most_attempts
+from status.spelling import figure
 from status.states import Failure, State
 from status.watch import Ending
 
@@ -213,7 +214,7 @@ def _timeout_text(task: Any, exception: BaseException) -> str:
         limit = (hard or task.time_limit) if is_hard else (soft or task.soft_time_limit)
     if limit is None:
         return _("The job took longer than its time limit.")
-    return _("The job took longer than its time limit of %g s.") % limit
+    return _("The job took longer than its time limit of %s s.") % figure(limit)
 
 
 def _on_revoked(

@@ -22,6 +22,7 @@ from celery.exceptions import Ignore
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from status import clean, conf, jobs, outbox
 from status.call_off import add_postscript, call_off, called_off_by
@@ -32,6 +33,7 @@ from status.outbox import as_json
 from status.progress import log
 from status.reporter import reporter
 from status.sources.timetable import every
+from status.spelling import figure
 from status.states import State
 from status.watch import Ending
 
@@ -71,7 +73,7 @@ class DeadlinePassed(Exception):
         super().__init__(deadline)
 
     def __str__(self) -> str:
-        return str(_("The remote work was not finished at its deadline, after %g s.") % self.args[0])
+        return str(_("The remote work was not finished at its deadline, after %s s.") % figure(self.args[0]))
 
 
 def poll_again(
@@ -183,9 +185,17 @@ def _pause(after: float, failures: int, longest: float) -> float:
 def _tell(error: BaseException | None, failures: int, pause: float) -> None:
     if error is not None:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        log(_("The check failed, the next one is in %.0f s: %s"), pause, what, level=logging.WARNING)
+        fields = {"seconds": figure(round(pause)), "error": what}
+        log(
+            _("The check failed, the next one is in %(seconds)s s: %(error)s") % fields, level=logging.WARNING
+        )
     elif failures:
-        log(_("The check works again, after %d failures"), failures)
+        text = ngettext(
+            "The check works again, after %(count)d failure",
+            "The check works again, after %(count)d failures",
+            failures,
+        )
+        log(text % {"count": failures})
 
 
 def wait(live: LiveJob, poll: PollAgain) -> None:

@@ -6,8 +6,7 @@ from functools import lru_cache
 from django import template
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import get_language
-from django.utils.translation import gettext as _
+from django.utils.translation import get_language, pgettext
 
 from status import findings
 from status.charts import Bar, Bars, Part
@@ -98,7 +97,7 @@ def _cells(point: Point) -> Iterator[str]:
 @register.filter
 def failure(kind: str) -> str:
     """What a kind of failure is called."""
-    return str(Failure(kind).label) if kind in Failure.values else _("Unknown")
+    return str(Failure(kind).label) if kind in Failure.values else pgettext("kind of failure", "Unknown")
 
 
 @register.filter

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from status.appearance import COOKIE, Appearance
 from status.models import Preferences
+from status.spelling import enumerated
 
 YEAR_SECONDS = 365 * 24 * 3600
 
@@ -60,7 +61,7 @@ def speak(request: HttpRequest) -> HttpResponse:
 
 
 def _unknown(known: Iterable[str]) -> HttpResponse:
-    return HttpResponseBadRequest(_("Choose one of these: %(choices)s.") % {"choices": ", ".join(known)})
+    return HttpResponseBadRequest(_("Choose one of these: %(choices)s.") % {"choices": enumerated(known)})
 
 
 def _back(request: HttpRequest) -> HttpResponse:

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.http import require_GET
 
 from status import access, conf, registry
@@ -153,7 +154,7 @@ def chips(filters: Filters) -> list[dict[str, str]]:
         "worker": _("Worker"),
         "schedule": _("Schedule"),
         "kind": _("Kind"),
-        "time": _("Made"),
+        "time": pgettext("filter", "Made"),
         "since": _("Since"),
         "until": _("Until"),
     }

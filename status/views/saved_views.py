@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
 from status.filters import Filters
@@ -25,7 +26,12 @@ def create(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         return redirect("status:jobs")
     if SavedView.of(request.user).count() >= MOST_VIEWS:
-        return refused(request, _("You have %d views. Delete one first.") % MOST_VIEWS)
+        text = ngettext(
+            "You have %(count)d view. Delete it first.",
+            "You have %(count)d views. Delete one first.",
+            MOST_VIEWS,
+        )
+        return refused(request, text % {"count": MOST_VIEWS})
     filters = Filters.read(dict(parse_qsl(request.POST.get("query", ""))))
     view = SavedView(user_id=request.user.pk, query=filters.address)  # type: ignore[misc]  # Logged in.
     return _save(request, view)
@@ -57,7 +63,12 @@ def _save(request: HttpRequest, view: SavedView) -> HttpResponse:
     name = " ".join(request.POST.get("name", "").replace("\0", "").split())
     longest = SavedView._meta.get_field("name").max_length or 0
     if not name or len(name) > longest:
-        return refused(request, _("Give the view a name of 1 to %d characters.") % longest)
+        text = ngettext(
+            "Give the view a name of %(count)d character at most.",
+            "Give the view a name of %(count)d characters at most.",
+            longest,
+        )
+        return refused(request, text % {"count": longest})
     view.name, view.is_default = name, "default" in request.POST
     try:
         with transaction.atomic():

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
 from status import access
@@ -20,6 +21,7 @@ from status.counts import Count
 from status.filters import Filters
 from status.listing import Listing
 from status.models import Job
+from status.spelling import enumerated
 from status.views.actions import refused
 from status.views.lists import chips
 from status.wording import amount
@@ -78,7 +80,7 @@ def _read(data: QueryDict) -> Selection | str:
     """What was chosen, or what is wrong with it."""
     action = data.get("action", "")
     if action not in ACTIONS:
-        return _("Choose what to do with the jobs: %s.") % ", ".join(sorted(ACTIONS))
+        return _("Choose what to do with the jobs: %s.") % enumerated(sorted(ACTIONS))
     try:
         pks = [UUID(text) for text in dict.fromkeys(data.getlist("job"))]
         until = parse_datetime(data.get("until", "")) or timezone.now()
@@ -87,7 +89,12 @@ def _read(data: QueryDict) -> Selection | str:
     if "all" not in data and not pks:
         return _("Choose some jobs first: tick the boxes before them.")
     if len(pks) > MOST_CHOSEN:
-        return _("Choose %d jobs at most, or all that match.") % MOST_CHOSEN
+        text = ngettext(
+            "Choose %(count)d job at most, or all that match.",
+            "Choose %(count)d jobs at most, or all that match.",
+            MOST_CHOSEN,
+        )
+        return text % {"count": MOST_CHOSEN}
     return Selection(
         action=action,
         filters=Filters.read(dict(parse_qsl(data.get("query", "")))),

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -57,7 +58,12 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]  # Not generic at ru
         super().clean()
         if _tokens(self._user).filter(revoked_at=None).count() >= MOST_TOKENS:
             raise forms.ValidationError(
-                _("You have %(count)d tokens. Revoke one first."), params={"count": MOST_TOKENS}
+                ngettext(
+                    "You have %(count)d token. Revoke it first.",
+                    "You have %(count)d tokens. Revoke one first.",
+                    MOST_TOKENS,
+                ),
+                params={"count": MOST_TOKENS},
             )
 
 
