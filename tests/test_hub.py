@@ -217,10 +217,10 @@ async def test_a_partial_that_breaks_takes_no_heartbeat_along(hub, alice, job, s
 async def test_an_older_event_is_ignored(hub, alice, job):
     socket = await open_socket(hub, alice, progress(job))
     hub._accept_job(at(job, 9, 900))
-    hub._accept_job(at(job, 3, 300))
+    hub._accept_job(at(job, 3, 3000))
     hub._accept_job(at(job, 10, 910))
     await until(lambda: "910" in socket.text)
-    assert "300" not in socket.text
+    assert "3,000" not in socket.text
 
 
 async def test_a_state_change_waits_for_nobody(hub, alice, job, settings):
@@ -336,7 +336,7 @@ async def test_what_is_painted_at_once_overtakes_nothing_that_the_thread_paints(
     monkeypatch.setattr(core, "paint", slow)
     joining = asyncio.create_task(open_socket(hub, alice, *regions))
     await until(held.is_set)
-    hub._accept_job(at(job, 3, 300))
+    hub._accept_job(at(job, 3, 3000))
     await asyncio.sleep(0.05)
     hold.set()
     late = await joining
