@@ -8,7 +8,7 @@ from celery import signals
 from django.conf import settings
 from django.utils import translation
 
-from status.headers import header
+from status.headers import header, header_of
 from status.models import Job
 
 HEADER = "status_language"
@@ -55,8 +55,7 @@ def of_job(job: Job | None) -> Iterator[None]:
         >>> with of_job(job):
         ...     lose(job, _("The worker was lost."))
     """
-    options = job.signature.get("options") if job is not None else None
-    language = ((options or {}).get("headers") or {}).get(HEADER)
+    language = header_of(job.signature, HEADER) if job is not None else None
     with translation.override(language if _is_known(language) else translation.get_language()):
         yield
 

@@ -35,6 +35,7 @@ from status.wording import (
     rate,
     speed,
     standing,
+    waits_for,
 )
 
 register = template.Library()
@@ -51,6 +52,7 @@ for word in (
     speed,
     standing,
     timeline,
+    waits_for,
 ):
     register.filter(word)
 
