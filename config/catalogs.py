@@ -18,10 +18,15 @@ from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
 
 PROJECT = Path(__file__).resolve().parent.parent
-LANGUAGES: list[str] = []
+LANGUAGES = ["ar", "de"]
 SOURCES = {
-    "status": ["status/**/*.py", "templates/_base.html", "templates/status/**/*.html"],
-    "demo": ["demo/**/*.py", "demo/**/*.html", "config/*.py", "templates/[!_]*.html"],
+    "status": [
+        "status/**/*.py",
+        "templates/_base.html",
+        "templates/status/**/*.html",
+        "templates/status/**/*.txt",
+    ],
+    "demo": ["demo/**/*.py", "config/*.py", "templates/[!_]*.html", "templates/demo/*.html"],
 }
 """What the strings of each catalog are in; that of the package has what the package brings."""
 
@@ -56,8 +61,9 @@ def template_of(app: str) -> Catalog:
 
 def _strings(path: Path) -> Iterator[tuple[str | tuple[str, ...], str | None]]:
     text = path.read_text()
-    if path.suffix == ".html":
-        text = templatize(text, origin=str(path))
+    if path.suffix != ".py":
+        # How far a line of HTML is indented means nothing, and would be an error in Python.
+        text = "\n".join(line.lstrip() for line in templatize(text, origin=str(path)).splitlines())
     code = io.BytesIO(text.encode())
     for _line, message, _comments, context in extract("python", code, keywords=KEYWORDS):
         yield message, context

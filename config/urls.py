@@ -12,7 +12,6 @@ urlpatterns = [
     path("api/", include("status.programs.urls")),
     path("jobs/", include("status.urls")),
     path("status/", site_status, name="site-status"),
-    path("i18n/", include("django.conf.urls.i18n")),
     path("login/", LoginView.as_view(template_name="login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),

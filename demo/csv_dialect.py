@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from demo.csv_text import split_lines
 
@@ -73,7 +74,7 @@ class Dialect:
             "\t": _("tab"),
             "|": _("vertical bar"),
             ":": _("colon"),
-            _NO_DELIMITER: _("none"),
+            _NO_DELIMITER: pgettext("delimiter", "none"),
         }
         return names.get(self.delimiter, self.delimiter)
 

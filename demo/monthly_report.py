@@ -11,7 +11,7 @@ from typing import Any
 from celery import chain, chord, shared_task
 from celery.canvas import Signature
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from demo.bad_csv import BadCSV
 from demo.csv_profile import profile_table
@@ -21,13 +21,13 @@ from demo.order_totals import FileTotals, Totals, add_up, merge
 from demo.profile_tables import defused
 from demo.ragged_rows import RaggedRows
 from demo.report_pdf import printable, report_pdf
-from demo.tasks import PROFILE, READ, read_table
+from demo.tasks import PROFILE, READ, ROWS, read_table
 from status.canvas import member
 from status.models import Attachment
 from status.progress import attach, log, plan, step
 from status.registry import startable
 
-ADD_UP = gettext_noop("Add up")
+ADD_UP = gettext_lazy("Add up")
 PDF, TOTALS = "report.pdf", "totals.csv"
 
 # So many groups and months are on the page of the job; the files have them all.
@@ -64,7 +64,9 @@ def monthly_report(
         member(profile_orders.s(file, date, amount, group), title=names[file], weight=8) for file in orders
     ]
     merged = chord(profiles, member(merge_orders.s(), title=_("Merge")))
-    return chain(merged, member(render_report.s(heading or _("Monthly report")), title=_("Render")))
+    return chain(
+        merged, member(render_report.s(heading or _("Monthly report")), title=pgettext("a report", "Render"))
+    )
 
 
 @shared_task(acks_late=True)
@@ -113,7 +115,12 @@ def merge_orders(results: list[dict[str, Any]]) -> dict[str, Any]:
         2410
     """
     merged = merge(results)
-    log(_("%d rows of %d files"), merged["rows"], len(merged["files"]))
+    rows, files = merged["rows"], len(merged["files"])
+    log(
+        _("%s in %s"),
+        ngettext("%d row", "%d rows", rows) % rows,
+        ngettext("%d file", "%d files", files) % files,
+    )
     if merged["left_out"]:
         log(_left_out(merged["left_out"]), merged["left_out"], level=logging.WARNING)
     return merged
@@ -162,7 +169,7 @@ def _profiled(attachment: Attachment, choice: Choice) -> dict[str, Any]:
     names, found, columns = source.header.names, FileTotals(), {}
     notes: list[str] = []
     if rows:
-        with step(PROFILE, unit="rows") as profiling:
+        with step(PROFILE, unit=ROWS) as profiling:
             profiling.update(0, total=rows)
             profiles = profile_table(source, RaggedRows(width=len(names)), profiling.update)
         places = find_columns(profiles, choice)
@@ -170,7 +177,7 @@ def _profiled(attachment: Attachment, choice: Choice) -> dict[str, Any]:
         if places.group is not None:
             columns["group"] = names[places.group]
         notes = [note for place in (places.date, places.amount) for note in profiles[place].notes]
-        with step(ADD_UP, unit="rows") as adding:
+        with step(ADD_UP, unit=ROWS) as adding:
             adding.update(0, total=rows)
             verdicts = [profile.verdict for profile in profiles]
             group = PurePosixPath(attachment.name).stem or attachment.name
@@ -194,7 +201,9 @@ def _profiled(attachment: Attachment, choice: Choice) -> dict[str, Any]:
 
 def _tell(columns: Mapping[str, str], notes: list[str], found: FileTotals) -> None:
     if columns:
-        log(_("Columns: %s"), ", ".join(f"{what} “{name}”" for what, name in columns.items()))
+        log(_("The date is in the column “%s”, the amount in “%s”."), columns["date"], columns["amount"])
+    if "group" in columns:
+        log(_("The orders are grouped by the column “%s”."), columns["group"])
     for note in notes:
         log(note, level=logging.WARNING)
     for line, reason in found.examples:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext
 
 from demo.csv_profile import ColumnProfile
 
@@ -22,6 +24,10 @@ _AMOUNT_WORDS = (
 )
 _GROUP_WORDS = ("shop", "store", "branch", "filiale", "tienda", "location", "region", "site")
 _MOST_NAMED = 20
+_NO_DATE = gettext_lazy("No column holds what could be the date. There are: %(names)s.")
+_DATES = gettext_lazy("Several columns could be the date: %(names)s. Say in the form which one it is.")
+_NO_AMOUNT = gettext_lazy("No column holds what could be the amount. There are: %(names)s.")
+_AMOUNTS = gettext_lazy("Several columns could be the amount: %(names)s. Say in the form which one it is.")
 
 
 class BadOrders(ValueError):
@@ -65,9 +71,10 @@ def find_columns(columns: Sequence[ColumnProfile], choice: Choice) -> OrderColum
     amount = _chosen(columns, choice.amount)
     group = _chosen(columns, choice.group)
     if date is None:
-        date = _found(columns, _is_date, _DATE_WORDS, _("date"))
+        date = _one(columns, _fitting(columns, _is_date, _DATE_WORDS), _NO_DATE, _DATES)
     if amount is None:
-        amount = _found(columns, _is_amount, _AMOUNT_WORDS, _("amount"), besides=date)
+        amounts = _fitting(columns, _is_amount, _AMOUNT_WORDS, besides=date)
+        amount = _one(columns, amounts, _NO_AMOUNT, _AMOUNTS)
     if group is None:
         named = [place for place, column in enumerate(columns) if _is_called(column, _GROUP_WORDS)]
         group = next((place for place in named if place not in {date, amount}), None)
@@ -86,28 +93,24 @@ def _chosen(columns: Sequence[ColumnProfile], name: str) -> int | None:
     )
 
 
-def _found(
+def _fitting(
     columns: Sequence[ColumnProfile],
     fits: Callable[[ColumnProfile], bool],
     words: Sequence[str],
-    what: str,
     besides: int | None = None,
-) -> int:
-    """The one column that fits; of several the one that is called so."""
+) -> list[int]:
+    """The columns that fit; of several those that are called so."""
     fitting = [place for place, column in enumerate(columns) if fits(column) and place != besides]
-    if len(fitting) > 1:
-        fitting = [place for place in fitting if _is_called(columns[place], words)] or fitting
+    return [place for place in fitting if _is_called(columns[place], words)] or fitting
+
+
+def _one(columns: Sequence[ColumnProfile], fitting: Sequence[int], none: Promise, several: Promise) -> int:
+    """The one that fits; `none` and `several` say what to do about another number of them."""
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        raise BadOrders(
-            _("No column holds what could be the %(what)s. There are: %(names)s.")
-            % {"what": what, "names": _names(columns)}
-        )
-    raise BadOrders(
-        _("Several columns could be the %(what)s: %(names)s. Say in the form which one it is.")
-        % {"what": what, "names": _names([columns[place] for place in fitting])}
-    )
+        raise BadOrders(str(none) % {"names": _names(columns)})
+    raise BadOrders(str(several) % {"names": _names([columns[place] for place in fitting])})
 
 
 def _is_date(column: ColumnProfile) -> bool:
@@ -127,5 +130,5 @@ def _plain(name: str) -> str:
 
 
 def _names(columns: Sequence[ColumnProfile]) -> str:
-    named = ", ".join(f"“{column.name}”" for column in columns[:_MOST_NAMED])
-    return f"{named}, …" if len(columns) > _MOST_NAMED else named
+    named = [_("“%s”") % column.name for column in columns[:_MOST_NAMED]]
+    return pgettext("between the names of a list", ", ").join(named + ["…"] * (len(columns) > _MOST_NAMED))

@@ -73,9 +73,12 @@ def profile_warnings(columns: Sequence[ColumnProfile], ragged: RaggedRows) -> It
 
 
 def _ragged_warning(ragged: RaggedRows) -> str:
-    return _(
+    return ngettext(
+        "%(count)d row does not have %(width)d fields: %(short)d has too few, which count as missing,"
+        " and %(long)d too many, which were left out; see ragged.csv.",
         "%(count)d rows do not have %(width)d fields: %(short)d have too few, which count as missing,"
-        " and %(long)d too many, which were left out; see ragged.csv."
+        " and %(long)d too many, which were left out; see ragged.csv.",
+        ragged.count,
     ) % {"count": ragged.count, "width": ragged.width, "short": ragged.short, "long": ragged.long}
 
 

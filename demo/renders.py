@@ -10,14 +10,15 @@ from celery import Task, shared_task
 from django import forms
 from django.conf import settings
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from status.progress import log, plan, step
 from status.registry import startable
 from status.sources.remote import poll_again
 
-SUBMIT = gettext_noop("Submit")
-RENDER = gettext_noop("Render")
+SUBMIT = gettext_lazy("Submit")
+RENDER = pgettext_lazy("frames", "Render")
+FRAMES = pgettext_lazy("after a number", "frames")
 
 AFTER_SECONDS = 2.0
 DEADLINE_SECONDS = 900.0
@@ -35,7 +36,9 @@ class FarmRefuses(Exception):
 class RenderForm(forms.Form):
     """Asks how much to render, and how the farm shall behave."""
 
-    frames = forms.IntegerField(label=gettext_lazy("Frames"), min_value=1, max_value=500, initial=240)
+    frames = forms.IntegerField(
+        label=gettext_lazy("How many frames"), min_value=1, max_value=500, initial=240
+    )
     behaviour = forms.ChoiceField(
         label=gettext_lazy("The farm"),
         choices=[
@@ -92,7 +95,7 @@ def render_on_the_farm(
             **_stop(render),
             **pace,
         ) from None
-    step(RENDER, unit="frames").update(state["done"], total=state["frames"])
+    step(RENDER, unit=FRAMES).update(state["done"], total=state["frames"])
     if not state["finished"]:
         raise poll_again(self, kwargs={"render": render}, **_stop(render), **pace)
     return {"url": state["url"], "label": _("See the picture")}

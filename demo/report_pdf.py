@@ -8,10 +8,11 @@ from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
 
-from django.utils import timezone
+from django.conf import settings
+from django.utils import timezone, translation
 from django.utils.formats import date_format, number_format
+from django.utils.translation import get_language, ngettext, pgettext
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from reportlab.graphics.charts.barcharts import VerticalBarChart
 from reportlab.graphics.shapes import Drawing
 from reportlab.lib.colors import HexColor
@@ -47,7 +48,8 @@ _WIDTH = A4[0] - 40 * mm
 def report_pdf(title: str, merged: Mapping[str, Any]) -> bytes:
     """The report on what `order_totals.merge` gave.
 
-    Characters that the font lacks lose their accents, or become question marks.
+    Characters that the font lacks lose their accents, or become question marks; in a language whose letters it lacks,
+    the report speaks the project's own.
 
     Args:
         title: stands above it.
@@ -57,7 +59,16 @@ def report_pdf(title: str, merged: Mapping[str, Any]) -> bytes:
         >>> report_pdf("Orders of May", merged)[:5]
         b'%PDF-'
     """
-    _register_fonts()
+    with translation.override(_language()):
+        return _written(title, merged)
+
+
+def _language() -> str:
+    """The active language, if the font has its letters; else the project's own."""
+    return str(get_language() if printable(_("By month")) == _("By month") else settings.LANGUAGE_CODE)
+
+
+def _written(title: str, merged: Mapping[str, Any]) -> bytes:
     content = io.BytesIO()
     document = SimpleDocTemplate(
         content,
@@ -120,15 +131,12 @@ def _lead(months: Mapping[str, Any], totals: Totals, merged: Mapping[str, Any]) 
     period = first if first == last else _("%(first)s to %(last)s") % {"first": first, "last": last}
     count, amount = totals.whole
     files = len(merged["files"])
-    return ngettext(
-        "%(period)s: %(count)s orders, %(amount)s in all, from %(files)d file. Made on %(today)s.",
-        "%(period)s: %(count)s orders, %(amount)s in all, from %(files)d files. Made on %(today)s.",
-        files,
-    ) % {
+    return _("%(period)s: %(orders)s, %(amount)s in all, from %(files)s. Made on %(today)s.") % {
         "period": period,
-        "count": number_format(count, force_grouping=True),
+        "orders": ngettext("%(count)s order", "%(count)s orders", count)
+        % {"count": number_format(count, force_grouping=True)},
         "amount": _money(amount),
-        "files": files,
+        "files": ngettext("%d file", "%d files", files) % files,
         "today": date_format(timezone.localdate()),
     }
 
@@ -158,7 +166,7 @@ def _amounts(
 ) -> list[list[Flowable]]:
     whole_count, whole = totals.whole
     rows = [_head(what, _("Orders"), _("Total"), _("Average"), _("Share"))]
-    for name, (count, amount) in [*cells, (_("All"), (whole_count, whole))]:
+    for name, (count, amount) in [*cells, (pgettext("last row", "All"), (whole_count, whole))]:
         share = f"{number_format(100 * amount / whole, 1)} %" if whole else "–"
         numbers = (number_format(count, force_grouping=True), _money(amount), _money(amount / count), share)
         rows.append([_text(name), *(_text(number, right=True) for number in numbers)])

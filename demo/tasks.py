@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, cast
 
 from celery import shared_task
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from demo.bad_csv import refuse_size
 from demo.csv_profile import profile_table
@@ -20,9 +20,10 @@ from status.models import Attachment
 from status.progress import attach, log, plan, step
 from status.registry import startable
 
-READ = gettext_noop("Read")
-PROFILE = gettext_noop("Profile")
-WRITE_REPORT = gettext_noop("Write report")
+READ = gettext_lazy("Read")
+PROFILE = gettext_lazy("Profile")
+WRITE_REPORT = gettext_lazy("Write report")
+ROWS = pgettext_lazy("after a number", "rows")
 
 
 @startable(
@@ -61,7 +62,7 @@ def profile_csv(file: str) -> dict[str, Any]:
     _warn(warnings)
     ragged = RaggedRows(width=len(source.header.names))
     with step(PROFILE) as profiling:
-        profiling.update(0, total=rows, unit="rows")
+        profiling.update(0, total=rows, unit=ROWS)
         columns = profile_table(source, ragged, profiling.update)
     with step(WRITE_REPORT):
         found = list(profile_warnings(columns, ragged))
@@ -95,9 +96,12 @@ def read_table(attachment: Attachment) -> tuple[CSVSource, int]:
         # Opened by the storage and not by the field, which would hand out the same file each time.
         source = CSVSource.detect(lambda: cast(BinaryIO, stored.storage.open(str(stored.name), "rb")))
         rows = source.count_rows(reading.update)
+    columns = len(source.header.names)
     log(
-        _("%d rows in %d columns; encoding %s, delimiter %s"),
-        *(rows, len(source.header.names), source.encoding.label, source.dialect.delimiter_label),
+        _("%s in %s; encoding %s, delimiter %s"),
+        ngettext("%d row", "%d rows", rows) % rows,
+        ngettext("%d column", "%d columns", columns) % columns,
+        *(source.encoding.label, source.dialect.delimiter_label),
     )
     return source, rows
 

@@ -13,7 +13,7 @@ from celery import Task, chord, shared_task
 from celery.canvas import Signature
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from demo.forms import ThumbnailsForm
 from demo.image_sources import BadUpload, Plan, Upload, plan_pictures
@@ -27,7 +27,7 @@ from status.registry import startable
 from status.states import State
 
 ARCHIVE = "thumbnails.zip"
-PACK = gettext_noop("Pack")
+PACK = gettext_lazy("Pack")
 
 # So many of the skipped files are named, and so many bad images in the log; of the rest there is a number.
 _MOST_SKIPPED_NAMED = 1_000
@@ -79,7 +79,7 @@ def make_thumbnails(images: list[str], longest: int, image_format: str) -> Signa
     ]
     skipped = [list(entry) for entry in plan.skipped[:_MOST_SKIPPED_NAMED]]
     body = pack.s(skipped, len(plan.skipped))
-    return chord(thumbnails, member(body, title=_(PACK), weight=max(1, len(thumbnails) / _PACKED_AS_FAST)))
+    return chord(thumbnails, member(body, title=str(PACK), weight=max(1, len(thumbnails) / _PACKED_AS_FAST)))
 
 
 # Whose worker is lost may run again: nothing is there until it is ready.
@@ -159,7 +159,7 @@ def pack(
         with ThumbnailArchive(target) as archive:
             made = [result for result in results if result is not None]
             for result, attachment in track(
-                _with_attachments(made), _(PACK), total=len(made), unit=_("thumbnails")
+                _with_attachments(made), PACK, total=len(made), unit=_("thumbnails")
             ):
                 outcomes.append(_packed(archive, result, attachment))
             outcomes += failures

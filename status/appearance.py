@@ -1,11 +1,14 @@
-"""Light or dark: as the system says, or as the reader chose."""
+"""What readers choose for their own eyes: light, dark or as the system says, and the language."""
 
 from collections.abc import Mapping
 
+from django.conf import settings
 from django.db.models import TextChoices
+from django.utils.translation import get_language_info
 from django.utils.translation import gettext_lazy as _
 
 COOKIE = "status-appearance"
+CHOOSES_LANGUAGE = "django.middleware.locale.LocaleMiddleware"
 
 
 class Appearance(TextChoices):
@@ -40,3 +43,31 @@ def chosen(cookies: Mapping[str, str]) -> Appearance:
         return Appearance(cookies.get(COOKIE, ""))
     except ValueError:
         return Appearance.SYSTEM
+
+
+def offered_languages() -> list[tuple[str, str]]:
+    """The codes of the languages that a reader can choose, with what each calls itself.
+
+    Returns:
+        Nothing where LocaleMiddleware is not installed, or the project has one language, or has not said which:
+        Django's own list has all that Django knows.
+
+    Example:
+        >>> offered_languages()
+        [('en', 'English'), ('ar', 'العربيّة'), ('de', 'Deutsch')]
+    """
+    # The stubs lack it.
+    is_said = settings.is_overridden("LANGUAGES")  # type: ignore[misc]
+    if not is_said or CHOOSES_LANGUAGE not in settings.MIDDLEWARE:
+        return []
+    if len(settings.LANGUAGES) < 2:
+        return []
+    return [(code, _own_name(code, str(name))) for code, name in settings.LANGUAGES]
+
+
+def _own_name(code: str, name: str) -> str:
+    try:
+        return str(get_language_info(code)["name_local"])
+    except KeyError:
+        # A language that Django does not know.
+        return name

@@ -14,7 +14,7 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import bulk as bulk  # Celery knows its task by that.
-        from status import checks, house, languages, logout, notifications, outbox, tracing
+        from status import checks, house, languages, logout, notifications, outbox, telling, tracing
         from status.sources import (
             attendance,
             bodies,
@@ -32,6 +32,7 @@ class StatusConfig(AppConfig):
         logout.connect()
         house.connect()
         notifications.connect()
+        telling.connect()
         outbox.connect()
         tracing.connect()
         bodies.connect()

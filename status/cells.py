@@ -81,9 +81,12 @@ class CellNode(template.Node):
         self._start: tuple[str, str, str] | None = None
 
     def render(self, context: template.Context) -> SafeString:
-        """The element; one of a region's own where there is no region has no id, and is no cell."""
+        """The element with what stands in it."""
+        return self.around(self.nodelist.render(context), context)
+
+    def around(self, inner: str, context: template.Context) -> SafeString:
+        """The element with `inner`; one of a region's own where there is no region has no id, and is no cell."""
         name, tag, extra = self._start or self._put_together(context)
-        inner = self.nodelist.render(context)
         key: str | None = name
         if name[0] == "-":
             places = context.get(PLACES)

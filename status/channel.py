@@ -1,24 +1,23 @@
 """The way to the channel layer: group names, and a thread that sends.
 
-Sending wants one event loop that lives: `async_to_sync` makes a new loop and a new connection each time. So
-each process has one sender thread, made at the first event after the fork, and `publish` only hands over to
-it. What it cannot send it keeps, the newest of each subject, and tries again.
+Sending wants a connection that lives: `async_to_sync` makes a new loop and a new connection each time. So each
+process has one sender thread, made at the first event after the fork, and `publish` only hands over to it. What
+it cannot send it keeps, the newest of each subject, and tries again.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import os
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from channels.layers import get_channel_layer
 from django.utils import timezone
 
-from status import conf, threads, tracing
+from status import conf, pubsub, threads, tracing
 from status.counters import counters
 from status.events import Event, InboxEvent, JobEvent, ListEvent, LogoutEvent, MembersEvent, TopicEvent
 
@@ -26,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
+GATHER_SECONDS = 0.01
+"""Between two writes; an event that comes after a longer pause waits for nothing."""
+UNPACKABLE = (TypeError, ValueError, OverflowError)
 
 PROBE = "status.probe"
 """The type of a message that a hub sends to itself, to see that it comes back."""
@@ -86,7 +88,7 @@ def _message(event: Event) -> dict[str, Any]:
 
 
 class Sender:
-    """One thread with one event loop; sends what was handed over, of each subject the newest."""
+    """One thread; sends what was handed over, of each subject the newest, and all that waits together at once."""
 
     def __init__(self) -> None:
         self._outbox: dict[Place, Event] = {}
@@ -98,8 +100,7 @@ class Sender:
         self._lock = threads.Lock()
         self._idle = threads.Event()
         self._idle.set()
-        self._loop = threads.new_event_loop()
-        self._wake = asyncio.Event()
+        self._wake = threads.Event()
         self._thread = threads.Thread(self._run, name="status-sender")
 
     def put(self, events: Iterable[Event]) -> None:
@@ -117,55 +118,56 @@ class Sender:
             wakes, self._rests = self._rests and bool(self._outbox), self._rests and not self._outbox
         if wakes:
             # Else it comes by anyway, and to wake it costs more than to hand over.
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._wake.set()
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all is sent; whether that was within `timeout_seconds`."""
         return self._idle.wait(timeout_seconds)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._send_for_ever())
-
-    async def _send_for_ever(self) -> None:
         layer = get_layer()
-        pause = FIRST_PAUSE_SECONDS
+        way: Way = _Direct(layer) if pubsub.speaks_for(layer) else _Loop(layer)
+        pause, again_at = FIRST_PAUSE_SECONDS, 0.0
         while True:
-            await self._rest()
-            while event := self._take():
-                try:
-                    await layer.group_send(group_of(event), _message(event))
-                    counters.sent += 1
-                    pause = FIRST_PAUSE_SECONDS
-                except (TypeError, ValueError, OverflowError):
-                    # It cannot be packed, and will not be the next time either; the row has it all.
-                    counters.refused += 1
-                    logger.exception("Event dropped: %r", event)
-                except Exception as error:
-                    counters.refused += 1
-                    logger.warning("Event not sent, next try in %.2g s: %r", pause, error)
-                    self._put_back(event)
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            self._rest()
+            # Who has just sent gathers first: a flood is sent in few writes.
+            _sleep(again_at - time.monotonic())
+            again_at = time.monotonic() + GATHER_SECONDS
+            events = self._take()
+            try:
+                way.send(events)
+                pause = FIRST_PAUSE_SECONDS
+            except Exception as error:
+                counters.refused += 1
+                logger.warning("%d events not sent, next try in %.2g s: %r", len(events), pause, error)
+                self._put_back(events)
+                _sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            self._settle()
 
-    def _take(self) -> Event | None:
-        """The event whose turn it is; None when there is none, and then `put` has to wake the thread."""
+    def _take(self) -> list[Event]:
+        """The events whose turn it is; those of another's place wait for the next."""
         now = time.monotonic()
+        taken: list[Event] = []
         with self._lock:
             self._let_go(now)
-            while self._outbox:
-                place = next(iter(self._outbox))
-                event = self._outbox.pop(place)
+            for place, event in self._outbox.items():
                 if not isinstance(event, READ_AGAIN):
-                    return event
-                if place not in self._sent_at:
+                    taken.append(event)
+                elif place not in self._sent_at:
                     self._sent_at[place] = now
-                    return event
-                self._held[place] = event
-            self._rests = True
-            if not self._held:
+                    taken.append(event)
+                else:
+                    self._held[place] = event
+            self._outbox.clear()
+        return taken
+
+    def _settle(self) -> None:
+        """After sending: with nothing left, `put` has to wake the thread."""
+        with self._lock:
+            self._rests = not self._outbox
+            if self._rests and not self._held:
                 self._idle.set()
-            return None
 
     def _let_go(self, now: float) -> None:
         """Put what was held back and has its turn again into the outbox."""
@@ -177,19 +179,86 @@ class Sender:
             if place in self._held:
                 self._outbox[place] = self._held.pop(place)
 
-    async def _rest(self) -> None:
+    def _rest(self) -> None:
         """Wait until there is something to send."""
         with self._lock:
+            if not self._rests:
+                return
             first = next(iter(self._sent_at.values()), 0.0) if self._held else None
-        wait = None if first is None else first + conf.current().publish_seconds - time.monotonic()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), wait)
+        pause = conf.current().publish_seconds
+        self._wake.wait(None if first is None else max(first + pause - time.monotonic(), 0.0))
         self._wake.clear()
 
-    def _put_back(self, event: Event) -> None:
+    def _put_back(self, events: Iterable[Event]) -> None:
+        """Keep what was not sent, unless something newer of its place waits already."""
         with self._lock:
-            self._outbox.setdefault(_place(event), event)
-            self._idle.clear()
+            for event in events:
+                place = _place(event)
+                self._sent_at.pop(place, None)
+                waiting = self._outbox.get(place)
+                if isinstance(event, JobEvent) and isinstance(waiting, JobEvent):
+                    event = waiting.over(event)
+                self._outbox[place] = event
+
+
+class Way(Protocol):
+    """How events get out of the process."""
+
+    def send(self, events: Iterable[Event]) -> None:
+        """Send all of them, in their order; what cannot be packed is dropped, and told in the log.
+
+        Raises:
+            Exception: what the channel layer raises while it cannot be reached.
+        """
+
+
+class _Direct:
+    """Over a connection of its own, many in one write."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer, self._publisher = layer, pubsub.Publisher(layer)
+
+    def send(self, events: Iterable[Event]) -> None:
+        packed = [(group_of(event), data) for event in events if (data := self._packed(event))]
+        self._publisher.publish(packed)
+        counters.sent += len(packed)
+
+    def _packed(self, event: Event) -> bytes:
+        try:
+            return bytes(self._layer.serialize(_message(event)))
+        except UNPACKABLE as error:
+            _drop(event, error)
+            return b""
+
+
+class _Loop:
+    """By the layer's own means, in an event loop that lives: with any layer, and among greenlets."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer, self._loop = layer, threads.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+
+    def send(self, events: Iterable[Event]) -> None:
+        self._loop.run_until_complete(self._send(events))
+
+    async def _send(self, events: Iterable[Event]) -> None:
+        for event in events:
+            try:
+                await self._layer.group_send(group_of(event), _message(event))
+                counters.sent += 1
+            except UNPACKABLE as error:
+                _drop(event, error)
+
+
+def _drop(event: Event, error: Exception) -> None:
+    """It cannot be packed, and will not be the next time either; the row has it all."""
+    counters.refused += 1
+    logger.error("Event dropped: %r: %r", error, event)
+
+
+def _sleep(seconds: float) -> None:
+    if seconds > 0:
+        threads.original("time", "sleep")(seconds)
 
 
 _sender: Sender | None = None

@@ -3,7 +3,12 @@
 import math
 from typing import Any
 
+from django.utils.functional import Promise
+
 LARGEST = 2**53
+
+Text = str | Promise
+"""A text, or one that is translated when it is read."""
 
 
 def number(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.utils import translation
 
 from status import access, presence, rendering
 from status.counters import counters
@@ -18,7 +19,7 @@ from status.hub import Connection, get_hub
 from status.live_forms import Submissions
 from status.regions import View
 from status.told import told_by_cookie
-from status.visitors import Visitor, cookies_of
+from status.visitors import Visitor, cookies_of, language_of
 
 logger = logging.getLogger(__name__)
 
@@ -125,5 +126,8 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
             logger.debug("A page went away while it was answered: %r", error)
 
     async def _refuse(self, code: int) -> None:
-        await self.send(rendering.last_beat("refused"))
+        # There is no view that would say in which language the page is.
+        with translation.override(language_of(self.scope)):
+            last = rendering.last_beat("refused")
+        await self.send(last)
         await self.close(code)

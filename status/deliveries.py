@@ -36,11 +36,12 @@ class NotDelivered(Exception):
     Args:
         reason: one sentence.
         again: whether another try may do better, and does no harm.
+        after_seconds: how long the receiver wants to be left alone.
     """
 
-    def __init__(self, reason: str, *, again: bool) -> None:
+    def __init__(self, reason: str, *, again: bool, after_seconds: float = 0.0) -> None:
         super().__init__(reason)
-        self.again = again
+        self.again, self.after_seconds = again, after_seconds
 
 
 def plan(notification: Notification, channels: Iterable[str]) -> None:
@@ -92,10 +93,21 @@ def note_sent(delivery: Delivery) -> None:
     _settle(delivery, Delivery.State.SENT, "")
 
 
-def note_failed(delivery: Delivery, reason: str, *, again: bool) -> bool:
-    """A try has failed: the next one comes later, or it is given up; whether it is given up now."""
+def note_failed(delivery: Delivery, reason: str, *, again: bool, after_seconds: float = 0.0) -> bool:
+    """A try has failed: the next one comes later, or it is given up.
+
+    Args:
+        delivery: as it was claimed.
+        reason: one sentence, for the user.
+        again: whether another try may do better.
+        after_seconds: the next one does not come before, up to twelve hours.
+
+    Returns:
+        Whether it is given up now.
+    """
     if again and delivery.tries < conf.current().delivery_tries:
-        _settle(delivery, Delivery.State.PENDING, reason, pause_seconds(delivery.tries))
+        asked = min(after_seconds, LONGEST_PAUSE_SECONDS)
+        _settle(delivery, Delivery.State.PENDING, reason, max(pause_seconds(delivery.tries), asked))
         return False
     return _settle(delivery, Delivery.State.FAILED, reason)
 

@@ -7,7 +7,7 @@ from celery.canvas import Signature
 from django.db import IntegrityError, router, transaction
 from django.utils import timezone
 
-from status import audit, canvas, channel, conf, outbox, workflow
+from status import audit, canvas, channel, conf, outbox, telling, workflow
 from status.audit import Actor, Verb
 from status.call_off import call_off
 from status.events import ListEvent
@@ -195,6 +195,8 @@ def retry(job: Job, *, actor: Actor | None = None) -> Job:
     """
     held = Job.objects.get(pk=job.pk)
     with transaction.atomic():
+        # Afterwards nobody could see that this attempt has ended.
+        telling.catch_up(Job.objects.filter(pk=job.pk))
         reopened = workflow.reopen(held)
         if reopened:
             audit.record(actor, Verb.RETRY, held)

@@ -259,10 +259,10 @@ class Step:
         "weight",
     )
 
-    def __init__(self, name: str, *, weight: float = 1.0, unit: str = "") -> None:
+    def __init__(self, name: clean.Text, *, weight: float = 1.0, unit: clean.Text = "") -> None:
         self.name = str(name)
-        self.weight = weight
-        self.unit = unit
+        # Here, and not where it is shown: the task's language is that of who started the job.
+        self.weight, self.unit = weight, str(unit)
         self.state = "pending"
         self.begun = False
         self.current: float = 0
@@ -288,7 +288,7 @@ class Step:
         return step
 
     def update(
-        self, current: float | None = None, total: float | None = None, unit: str | None = None
+        self, current: float | None = None, total: float | None = None, unit: clean.Text | None = None
     ) -> None:
         """Say how far the step is.
 
@@ -310,7 +310,7 @@ class Step:
         if total is not None:
             self.total = total
         if unit is not None:
-            self.unit = unit
+            self.unit = str(unit)
         if not self.begun:
             self.begin(loose=True)
         if self.job.attention:

@@ -5,7 +5,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.mail import EmailMultiAlternatives, get_connection
+from django.core.signing import BadSignature, Signer
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -16,11 +18,31 @@ from status.links import absolute
 from status.models import Delivery, Notification
 
 TEMPLATES = "status/email/notification"
+_signer = Signer(salt="status.unsubscribe")
 
 
 def address_of(user: Any) -> str:
     """The user's e-mail address; empty if there is none."""
     return str(getattr(user, user.get_email_field_name(), "") or "")
+
+
+def way_out(user: Any) -> str:
+    """The path at which whoever has this user's e-mails ends them, without a login.
+
+    Example:
+        >>> way_out(user)
+        '/jobs/notifications/no-mail/7:RnV0…/'
+    """
+    return reverse("status:no-mail", args=[_signer.sign(user.pk)])
+
+
+def who_leaves(key: str) -> Any:
+    """The user whom a key of `way_out` was made for; None: it is not one of ours, or the account is gone."""
+    try:
+        pk = _signer.unsign(key)
+    except BadSignature:
+        return None
+    return get_user_model().objects.filter(pk=pk).first()
 
 
 def send(delivery: Delivery) -> None:
@@ -71,12 +93,13 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives:
         raise NotDelivered(
             _("This site does not know its own address, so no e-mail can be sent."), again=False
         )
-    preferences = absolute(reverse("status:preferences"))
+    preferences, no_mail = absolute(reverse("status:preferences")), absolute(way_out(user))
     site = urlsplit(conf.current().site_url).hostname or ""
     context = {
         "notification": notification,
         "link": absolute(notification.get_absolute_url()) if notification.target else "",
         "preferences": preferences,
+        "no_mail": no_mail,
         "site": site,
     }
     letter = EmailMultiAlternatives(
@@ -85,7 +108,9 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives:
         to=[to],
         headers={
             "Message-ID": f"<{delivery.pk}@{site}>",
-            "List-Unsubscribe": f"<{preferences}>",
+            # RFC 2369 and RFC 8058: the reader's mail program has a button for it.
+            "List-Unsubscribe": f"<{no_mail}>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
             # RFC 3834: so that nobody's absence is told to this site.
             "Auto-Submitted": "auto-generated",
         },

@@ -1,7 +1,7 @@
 """`{% memo %}` and `{% paint %}`: what was rendered from the same values is used again."""
 
-from collections.abc import Callable, Hashable
-from functools import lru_cache, partial
+from collections.abc import Hashable
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.utils import timezone, translation
 from django.utils.safestring import SafeString
 
 from status.cells import PLACES
+from status.resolving import resolver
 
 MOST_KEPT = 2000
 """So many renderings are kept of one block, then it begins anew."""
@@ -38,8 +39,8 @@ class MemoNode(template.Node):
     ) -> None:
         """`names`: attributes of what `of` gives, with spaces between; `others`: what else counts."""
         self.nodelist = nodelist
-        self._of, self._values = _resolver(of), attrgetter(*names.split())
-        self._others = [_resolver(other) for other in others]
+        self._of, self._values = resolver(of, ignore_failures=True), attrgetter(*names.split())
+        self._others = [resolver(other, ignore_failures=True) for other in others]
         self._kept: dict[Hashable, SafeString] = {}
 
     def render(self, context: template.Context) -> SafeString:
@@ -72,36 +73,34 @@ class MemoNode(template.Node):
             return self.nodelist.render(context)
 
 
-def _resolver(expression: FilterExpression) -> Callable[[template.Context], Any]:
-    """What gives its value in a context, None where it has none; for a plain name without detours."""
-    variable = expression.var
-    if expression.filters or not expression.is_var or variable.translate or variable.lookups is None:
-        return partial(expression.resolve, ignore_failures=True)
-    if len(variable.lookups) > 1:
-        return partial(expression.resolve, ignore_failures=True)
-    name = variable.lookups[0]
-    return lambda context: context.get(name)
-
-
 class PaintNode(template.Node):
     """`{% include %}` for a partial of a fixed name, which is looked up once."""
 
     def __init__(self, name: str, values: dict[str, FilterExpression]) -> None:
-        self.name, self._values = name, values
+        self.name = name
+        self._values = {key: resolver(value, ignore_failures=False) for key, value in values.items()}
         self._template: template.Template | None = None
         self._memo: MemoNode | None = None
 
     def render(self, context: template.Context) -> SafeString:
         """The partial in this context; where it is one memo, without a context of its own."""
-        found = self._template or self._load(context)
+        found, memo = self.found(context)
         if not self._values:
-            return self._memo.render(context) if self._memo else self._render_in(found, context)
-        with context.push({name: value.resolve(context) for name, value in self._values.items()}):
-            return self._memo.render(context) if self._memo else found.render(context)
+            return memo.render(context) if memo else self._render_in(found, context)
+        with context.push(self.values_in(context)):
+            return memo.render(context) if memo else found.render(context)
 
     def _render_in(self, found: template.Template, context: template.Context) -> SafeString:
         with context.push():
             return found.render(context)
+
+    def found(self, context: template.Context) -> tuple[template.Template, MemoNode | None]:
+        """The partial, and where it is one memo, that."""
+        return self._template or self._load(context), self._memo
+
+    def values_in(self, context: template.Context) -> dict[str, Any]:
+        """What the partial gets besides the variables that are there."""
+        return {name: value(context) for name, value in self._values.items()}
 
     def _load(self, context: template.Context) -> template.Template:
         """Kept as long as the template that this node is in: the loader drops both together."""

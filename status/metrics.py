@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cache
@@ -20,7 +21,7 @@ from status.findings import Kind
 from status.health import in_thread
 from status.house import current
 from status.likely import Likelihood
-from status.models import Job
+from status.models import Delivery, Job
 from status.queues import BROKER_SECONDS, queue_of, read_depths
 from status.states import LIVE, State
 from status.workers import Standing
@@ -100,6 +101,7 @@ class StatusCollector(Collector):
     def _of_database(self) -> Iterator[Metric]:
         now = timezone.now()
         yield from _of_live_jobs(now)
+        yield from _of_deliveries(now)
         self._endings.read(now - timedelta(seconds=SETTLE_SECONDS))
         ended = CounterMetricFamily(
             "status_jobs_ended",
@@ -193,6 +195,35 @@ def _of_live_jobs(now: datetime) -> Iterator[Metric]:
         "status_reporter_lag_seconds",
         "The age of the oldest row of a running job; workers write once a second.",
         lag,
+    )
+
+
+def _of_deliveries(now: datetime) -> Iterator[Metric]:
+    """One query over what is still on its way, by an index."""
+    rows = (
+        Delivery.objects.filter(due_at__isnull=False)
+        .order_by("channel", "tries", "state")
+        .values_list("channel", "tries", "state")
+        .annotate(Count("pk"), oldest=Min("created_at"))
+    )
+    counts: Counter[tuple[str, str]] = Counter()
+    oldest = now
+    for channel, tries, state, count, created in rows:
+        failed = tries - (state == Delivery.State.SENDING)
+        counts[channel, "yes" if failed else "no"] += count
+        oldest = min(oldest, created)
+    family = GaugeMetricFamily(
+        "status_deliveries",
+        "E-mails and webhooks on their way; again: at least one try has failed.",
+        labels=["channel", "again"],
+    )
+    for key, count in counts.items():
+        family.add_metric(key, count)
+    yield family
+    yield GaugeMetricFamily(
+        "status_delivery_oldest_seconds",
+        "How long ago the oldest of them was written.",
+        (now - oldest).total_seconds(),
     )
 
 

@@ -1,8 +1,7 @@
-"""Telling people: when their jobs end, and whatever a task or a view has to say.
+"""Telling people what a task or a view has to say, and that a job waits for them; of ends see telling.py.
 
-The row is written in the transaction that ends the job, so no end goes untold and none is told twice; what goes out
-by e-mail or webhook is planned in the same one. What goes over the channel layer says only that the user's
-notifications have changed; the hub reads them.
+What goes out by e-mail or webhook is planned in the transaction that writes the row. What goes over the channel
+layer says only that the user's notifications have changed; the hub reads them.
 """
 
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import Count
 from django.urls import reverse
 from django.utils import timezone
@@ -22,8 +21,7 @@ from status.events import InboxEvent
 from status.models import Delivery, Notification, Preferences
 from status.models.notification import NotificationQuerySet, is_safe_address
 from status.models.preferences import channels
-from status.models.queries import job_ended, job_waits
-from status.models.statements import insert
+from status.models.queries import job_waits
 
 LONGEST_TITLE = 255
 LONGEST_URL = 500
@@ -34,8 +32,7 @@ MOST_FRESH = 500
 
 
 def connect() -> None:
-    """Listen for the ends of jobs, and their waits for people; called once when the app is ready."""
-    job_ended.connect(_on_end, dispatch_uid="status.notifications")
+    """Listen for jobs that wait for people; called once when the app is ready."""
     job_waits.connect(_on_wait, dispatch_uid="status.notifications")
 
 
@@ -116,7 +113,7 @@ def mark_read(user: Any, rows: NotificationQuerySet) -> int:
     """
     count = rows.filter(owner=user, read_at__isnull=True).update(read_at=timezone.now())
     if count:
-        _publish(user.pk)
+        announce(user.pk)
     return count
 
 
@@ -154,23 +151,6 @@ def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]
     return {user: Inbox(count=numbers.get(user, 0), fresh=tuple(fresh[user])) for user in users}
 
 
-def _on_end(
-    job_id: UUID,
-    attempt: int,
-    state: str,
-    owner_id: Any,
-    parent_id: UUID | None,
-    title: str,
-    chosen: dict[str, list[str]] | None,
-    **kwargs: Any,
-) -> None:
-    """Write that a job has ended, for its owner; a member of a workflow is told of with the whole."""
-    if owner_id is None or parent_id is not None:
-        return
-    row = Notification(owner_id=owner_id, kind=state, job_id=job_id, attempt=attempt, title=title)
-    _tell(row, channels(state, chosen))
-
-
 def _on_wait(
     job_id: UUID,
     waits_for: str,
@@ -199,18 +179,13 @@ def _tell(row: Notification, ways: set[str]) -> Notification:
     if "page" not in ways:
         row.read_at = row.created_at
     with transaction.atomic(savepoint=False):
-        if row.attempt is not None:
-            insert([row], router.db_for_write(Notification), ignore_conflicts=True)
-        else:
-            row.save(force_insert=True)
-        if ways - {"page"}:
-            if row.pk is None:
-                row = Notification.objects.get(job=row.job_id, attempt=row.attempt)
-            deliveries.plan(row, ways)
-        _publish(row.owner_id)
+        row.save(force_insert=True)
+        deliveries.plan(row, ways)
+        announce(row.owner_id)
     return row
 
 
-def _publish(*owners: Any) -> None:
+def announce(*owners: Any) -> None:
+    """Have the pages of these users read their notifications again, on commit; `owners` are primary keys."""
     events: Iterable[InboxEvent] = [InboxEvent(user=str(owner)) for owner in owners]
     transaction.on_commit(lambda: channel.publish(*events))

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connections
 from django.utils import timezone
 
-from status import channel, conf, threads
+from status import channel, conf, forks, threads
 from status.computed import HOUSE
 from status.counters import counters
 from status.models import Process
@@ -61,15 +61,19 @@ class Presence:
     def _run(self) -> None:
         while not self._ended:
             self._wake.clear()
-            try:
-                self._tell()
-            except Exception as error:
-                # It must never end: whoever does not hear of a process takes it for lost.
-                logger.warning("%s could not tell of itself, next try in seconds: %r", self._name, error)
-            finally:
-                # Once in ten seconds a new connection costs less than one that is kept, and no fork meets it.
-                connections.close_all()
+            with forks.hold_off():
+                self._tell_safely()
             self._wake.wait(conf.current().worker_seconds)
+
+    def _tell_safely(self) -> None:
+        try:
+            self._tell()
+        except Exception as error:
+            # It must never end: whoever does not hear of a process takes it for lost.
+            logger.warning("%s could not tell of itself, next try in seconds: %r", self._name, error)
+        finally:
+            # Once in ten seconds a new connection costs less than one that is kept, and no fork meets it.
+            connections.close_all()
 
     def _tell(self) -> None:
         said, row = self._look(), Process.objects.filter(pk=self._name)

@@ -13,15 +13,17 @@ from typing import IO, Any, TypeVar
 from django.core.files.base import ContentFile, File
 from django.utils.translation import gettext as _
 
+from status.clean import Text
 from status.live import MOST_STEPS, JobCancelled, Step, current_job
 from status.models import Attachment
 
 __all__ = ["JobCancelled", "JobLogHandler", "attach", "log", "plan", "step", "track"]
 
 T = TypeVar("T")
+Name = TypeVar("Name", bound=Text)
 
 
-def plan(steps: Mapping[str, float]) -> None:
+def plan(steps: Mapping[Name, float]) -> None:
     """Name the steps to come and their weights, so that the whole's progress never goes backwards.
 
     Args:
@@ -51,7 +53,7 @@ def plan(steps: Mapping[str, float]) -> None:
     job.wake()
 
 
-def step(name: str, *, weight: float | None = None, unit: str = "") -> Step:
+def step(name: Text, *, weight: float | None = None, unit: Text = "") -> Step:
     """A step of the running job: the planned one of that name, else a new one.
 
     Args:
@@ -74,7 +76,7 @@ def step(name: str, *, weight: float | None = None, unit: str = "") -> Step:
     elif weight is not None:
         found.weight = weight
     if unit:
-        found.unit = unit
+        found.unit = str(unit)
     if weight is not None and job is not None and not job.stack:
         job.explicit = True
     return found
@@ -82,10 +84,10 @@ def step(name: str, *, weight: float | None = None, unit: str = "") -> Step:
 
 def track(
     sequence: Iterable[T],
-    name: str = "",
+    name: Text = "",
     *,
     total: float | None = None,
-    unit: str = "",
+    unit: Text = "",
     weight: float | None = None,
 ) -> Iterator[T]:
     """Go through `sequence` as a step, counting what is done. Lazy: nothing happens before the first item.
@@ -123,7 +125,7 @@ def track(
                 job.attend()
 
 
-def log(text: str, *args: object, level: int = logging.INFO) -> None:
+def log(text: Text, *args: object, level: int = logging.INFO) -> None:
     """Add a line to the job's log.
 
     Args:

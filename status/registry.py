@@ -10,9 +10,9 @@ from celery.app.task import Task
 from celery.canvas import Signature
 from django import forms
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.functional import Promise
 
-Text = str | Promise
+from status.clean import Text
+
 T = TypeVar("T", bound=Callable[..., Any])
 
 

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
 
-from status import computed, conf, usual
+from status import compiled, computed, conf, usual
 from status.cells import PLACES, Painted, Places, changed_cells, format_attributes
 from status.events import Line, TopicEvent
 from status.filters import Filters
@@ -139,9 +139,12 @@ def render(region: Region, shown: Shown, active: tuple[str | None, str] | None =
     found = get_template(region.template)
     context = {**shown.context(), PLACES: Places(region.id)}
     code = getattr(found, "template", None)
-    if isinstance(code, Template) and keeps_look(code):
+    if not isinstance(code, Template):
+        # Of another engine.
+        return found.render(context)
+    if keeps_look(code):
         context[LOOK] = active or look()
-    return found.render(context)
+    return compiled.render(code, context)
 
 
 def render_lines(region: Region, lines: list[Line]) -> str:

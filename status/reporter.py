@@ -7,6 +7,7 @@ the database refuses is kept here and tried again.
 """
 
 import logging
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -27,13 +28,14 @@ from django.db import (
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import channel, conf, threads, workflow
+from status import channel, conf, forks, threads, workflow
 from status.events import JobEvent, Line
 from status.live import LiveJob
 from status.models import Job, LogLine
 from status.outbox import Membership
 from status.states import TERMINAL, State
-from status.watch import Ending, Watch, moved
+from status.telling import Untold
+from status.watch import Ending, Watch, columns, finish_steps, moved
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +56,12 @@ class Reporter:
         self._late: list[tuple[Watch, Ending]] = []
         self._moved: dict[UUID, tuple[float, datetime]] = {}
         """Canvases whose members moved: when to compute them anew (monotonic), and when that was seen."""
-        self._wake = threads.Event()
-        self._asleep = True
+        self._untold = Untold()
+        self._next_at = 0.0
+        """When the thread looks next (monotonic)."""
+        self._wake, self._asleep = threads.Event(), True
+        self._begun = False
+        """Whether a job has begun in this process."""
         self._busy_at = 0.0
         self._thread: threads.Thread | None = None
         self._starting = threads.Lock()
@@ -63,6 +69,7 @@ class Reporter:
     def begin(self, live: LiveJob) -> None:
         """Report for `live` from now on."""
         watch = Watch(live=live, published_at=0.0, checked_at=time.monotonic())
+        self._begun = True
         self._watches[live.id, live.attempt] = watch
         if live.eager:
             return
@@ -83,7 +90,7 @@ class Reporter:
     def end(self, live: LiveJob, ending: Ending) -> None:
         """Write how `live` ended, then publish it; if the database refuses, keep it and try again."""
         watch = self._watches.pop((live.id, live.attempt), None) or Watch(live=live)
-        _finish_steps(live, ending)
+        finish_steps(live, ending)
         if not self._write_end(watch, ending):
             self._late.append((watch, ending))
             self._start()
@@ -108,11 +115,14 @@ class Reporter:
     def flush(self, timeout_seconds: float) -> None:
         """Before the process ends: write what is late, send what is waiting."""
         deadline = time.monotonic() + timeout_seconds
-        while (self._late or self._moved) and time.monotonic() < deadline:
+        while (self._late or self._moved or self._untold) and time.monotonic() < deadline:
             self._write_late()
             self._refresh(time.monotonic())
-            if self._late or self._moved:
+            self._untold.tell()
+            if self._late or self._moved or self._untold:
                 time.sleep(0.1)
+        # The thread may be about it.
+        self._untold.tell()
         channel.flush(max(deadline - time.monotonic(), 0.1))
 
     def _start(self) -> None:
@@ -123,7 +133,13 @@ class Reporter:
     def _run(self) -> None:
         while True:
             try:
-                self._wake.wait(self._tick())
+                with forks.hold_off():
+                    wait = self._tick()
+                    if not self._begun:
+                        # The main process of a worker: its forks shall inherit no connection.
+                        connections.close_all()
+                self._next_at = math.inf if wait is None else time.monotonic() + wait
+                self._wake.wait(wait)
                 self._wake.clear()
             except Exception:
                 logger.exception("The reporter goes on after an error")
@@ -139,16 +155,16 @@ class Reporter:
             self._checkpoint(due, now)
         if self._late:
             self._write_late()
-        refreshes = self._refresh(now)
-        if watches or self._late or self._moved:
+        refreshes = [*self._refresh(now), *self._tell(now)]
+        if watches or self._late or self._moved or self._untold:
             self._busy_at = now
         elif now - self._busy_at < LINGER_SECONDS:
             return LINGER_TICK_SECONDS
         else:
             connections.close_all()
-            self._asleep = True
-            # One that has begun in between did not see that.
-            return 0.0 if self._watches else None
+            self._next_at, self._asleep = math.inf, True
+            # One that has begun or ended in between did not see that.
+            return 0.0 if self._watches or self._untold else None
         checks = [w.checked_at + conf.current().checkpoint_seconds - now for w in watches]
         return max(min([*waits, *checks, *refreshes, 1.0]), 0.005)
 
@@ -171,6 +187,21 @@ class Reporter:
             for other in parents:
                 self._moved.setdefault(other, (0.0, timezone.now()))
         return [max(due - now, 0.0) for due, _seen in self._moved.values()]
+
+    def _tell_soon(self, **fields: Any) -> None:
+        """Have the thread tell whose job has just ended."""
+        self._untold.add(**fields)
+        if self._untold:
+            self._start()
+            if self._next_at > self._untold.due_at:
+                self._wake.set()
+
+    def _tell(self, now: float) -> list[float]:
+        """Tell what is due; returns the seconds until what waits is."""
+        if self._untold and now >= self._untold.due_at:
+            _connect()
+            self._untold.tell()
+        return [max(self._untold.due_at - now, 0.0)] if self._untold else []
 
     def _publish_safely(self, watch: Watch, now: float) -> float:
         """As `_publish`; what goes wrong with one job is not the others' business."""
@@ -206,7 +237,7 @@ class Reporter:
 
     def _send(self, watch: Watch, event: JobEvent) -> None:
         """Publish `event` under a new sequence number, with the lines that are new."""
-        live, lines = watch.live, _take_lines(watch)
+        live, lines = watch.live, watch.take_lines()
         live.seq += 1
         if len(lines) > MOST_LINES_IN_EVENT:
             # Too many to carry: the hub shall find them in the table.
@@ -218,9 +249,7 @@ class Reporter:
     def _checkpoint(self, watches: list[Watch], now: float) -> None:
         """Write the rows of these jobs and learn which of them shall end."""
         try:
-            close_old_connections()
-            if connection.connection is None:
-                _dont_wait_long()
+            _connect()
             for watch in watches:
                 self._save_safely(watch, now)
             self.refresh_soon({w.live.member.parent for w in watches if w.live.member is not None})
@@ -252,7 +281,7 @@ class Reporter:
         live.seq += 1
         event = watch.snapshot(now)
         kept = Job.objects.advance(
-            event.job, State.RUNNING, attempt=live.attempt, seq=live.seq, **_columns(event)
+            event.job, State.RUNNING, attempt=live.attempt, seq=live.seq, **columns(event)
         )
         if not kept and (live.id, live.attempt) in self._watches:
             logger.warning("Job %s was overtaken: attempt %d stops", event.job, live.attempt)
@@ -260,11 +289,11 @@ class Reporter:
 
     def _save_lines(self, watch: Watch) -> bool:
         """Write the lines that are not in the table yet; whether they are now."""
-        _take_lines(watch)
+        watch.take_lines()
         if watch.live.dropped:
             dropped, watch.live.dropped = watch.live.dropped, 0
             watch.live.add_line(logging.WARNING, _("%d lines could not be kept.") % dropped)
-            _take_lines(watch)
+            watch.take_lines()
         if not watch.unsaved:
             return True
         lines = list(watch.unsaved)
@@ -304,8 +333,11 @@ class Reporter:
         try:
             if not self._save_lines(watch):
                 return False
-            columns = _columns(event) | {"failure": ending.failure, **at, **ending.columns}
-            won = Job.objects.advance(event.job, ending.state, attempt=live.attempt, seq=live.seq, **columns)
+            written = columns(event) | {"failure": ending.failure, **at, **ending.columns}
+            tell = None if live.eager or ending.state not in TERMINAL else self._tell_soon
+            won = Job.objects.advance(
+                event.job, ending.state, attempt=live.attempt, seq=live.seq, tell=tell, **written
+            )
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Job %s: its end (%s) is not written yet: %r", live.id, ending.state, error)
             connection.close()
@@ -334,51 +366,19 @@ class Reporter:
                 self._late.remove(entry)
 
 
-def _take_lines(watch: Watch) -> list[Line]:
-    """Move the new lines from the job to those not yet saved, and return them."""
-    taken: list[Line] = []
-    while watch.live.lines:
-        taken.append(watch.live.lines.popleft())
-    watch.unsaved.extend(taken)
-    while len(watch.unsaved) > conf.current().log_buffer:
-        watch.unsaved.popleft()
-        watch.live.dropped += 1
-    return taken
-
-
 def _insert_lines(live: LiveJob, lines: Iterable[Line]) -> None:
     rows = [LogLine.of(live.id, line) for line in lines]
     # A batch whose COMMIT was done but whose answer was lost comes again.
     LogLine.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
 
 
-def _columns(event: JobEvent) -> dict[str, Any]:
-    """What a checkpoint writes besides the state; also what `begin` could not write."""
-    return {
-        "steps": [step.to_wire() for step in event.steps],
-        "progress": event.progress,
-        "rate": event.rate,
-        "time_left_seconds": event.time_left_seconds,
-        "worker": event.worker,
-        "stoppable": event.stoppable,
-        "started_at": event.started_at,
-        "line_count": event.line_count,
-        "file_count": event.file_count,
-        "heartbeat_at": timezone.now(),
-    }
+def _connect() -> None:
+    """Have a connection that works; in SQLite one that does not wait for long.
 
-
-def _finish_steps(live: LiveJob, ending: Ending) -> None:
-    """A job that succeeded has done all its steps; else the running one stays where it was left."""
-    if ending.state == State.SUCCEEDED:
-        for step in live.steps:
-            if step.state == "running":
-                step.end()
-
-
-def _dont_wait_long() -> None:
-    """In SQLite a task may hold the one write lock for long; the reporter rather comes again."""
-    if connection.vendor == "sqlite":
+    There a task may hold the one write lock, and the reporter rather comes again.
+    """
+    close_old_connections()
+    if connection.connection is None and connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 

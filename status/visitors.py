@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
 from django.http import HttpRequest, parse_cookie
-from django.utils import timezone
+from django.utils import timezone, translation
 
 LONGEST_KEY = 40
 """What the column for keys of sessions holds."""
@@ -45,6 +45,23 @@ def cookies_of(scope: dict[str, Any]) -> dict[str, str]:
     header = next((value for name, value in scope["headers"] if name == b"cookie"), b"")
     cookies: dict[str, str] = parse_cookie(header.decode("latin-1"))
     return cookies
+
+
+def language_of(scope: dict[str, Any]) -> str:
+    """The language of who opens a socket: as the cookie says, else the browser (RFC 9110, 12.5.4), else the project's.
+
+    Args:
+        scope: of the socket, as ASGI has it.
+
+    Example:
+        >>> language_of({"headers": [(b"accept-language", b"ar-EG, de;q=0.5")]})
+        'ar'
+    """
+    request = HttpRequest()
+    request.COOKIES = cookies_of(scope)
+    wanted = next((value for name, value in scope["headers"] if name.lower() == b"accept-language"), b"")
+    request.META["HTTP_ACCEPT_LANGUAGE"] = wanted.decode("latin-1")
+    return translation.get_language_from_request(request)
 
 
 def read_visitors(session_keys: Iterable[str]) -> list[Visitor]:

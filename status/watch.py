@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from status import clean, threads
+from django.utils import timezone
+
+from status import clean, conf, threads
 from status.events import JobEvent, Line
 from status.live import LiveJob
 from status.pace import Pace
 from status.speed import Speed
+from status.states import State
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +47,17 @@ class Watch:
             left = (1.0 - done) / slope if slope else None
         return live.event(rate=rate, time_left_seconds=left)
 
+    def take_lines(self) -> list[Line]:
+        """Move the new lines from the job to those not yet saved, and return them."""
+        taken: list[Line] = []
+        while self.live.lines:
+            taken.append(self.live.lines.popleft())
+        self.unsaved.extend(taken)
+        while len(self.unsaved) > conf.current().log_buffer:
+            self.unsaved.popleft()
+            self.live.dropped += 1
+        return taken
+
 
 def moved(event: JobEvent, last: JobEvent | None) -> bool:
     """Whether there is anything new to tell; clocks alone are not news."""
@@ -64,3 +78,27 @@ class Ending:
     next_at: datetime | None = None
     poll_at: datetime | None = None
     columns: dict[str, Any] = field(default_factory=dict)
+
+
+def columns(event: JobEvent) -> dict[str, Any]:
+    """What of a job is written besides its state; also what could not be when it began."""
+    return {
+        "steps": [step.to_wire() for step in event.steps],
+        "progress": event.progress,
+        "rate": event.rate,
+        "time_left_seconds": event.time_left_seconds,
+        "worker": event.worker,
+        "stoppable": event.stoppable,
+        "started_at": event.started_at,
+        "line_count": event.line_count,
+        "file_count": event.file_count,
+        "heartbeat_at": timezone.now(),
+    }
+
+
+def finish_steps(live: LiveJob, ending: Ending) -> None:
+    """A job that succeeded has done all its steps; else the running one stays where it was left."""
+    if ending.state == State.SUCCEEDED:
+        for step in live.steps:
+            if step.state == "running":
+                step.end()

@@ -14,11 +14,13 @@ import socket
 import ssl
 import threading
 import time
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from django.utils.http import parse_http_date_safe
 from django.utils.translation import gettext as _
 
 from status import conf
@@ -41,6 +43,15 @@ class Refused(Exception):
     """An address that webhooks do not go to; the text says why, for the user to read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver said."""
+
+    status: int
+    after_seconds: float
+    """How long it wants to be left alone; 0 if it does not say."""
+
+
 def send(delivery: Delivery) -> None:
     """Deliver by webhook; raises `NotDelivered`.
 
@@ -53,7 +64,7 @@ def send(delivery: Delivery) -> None:
     text = body(delivery.notification)
     headers = sign(f"msg_{delivery.pk.hex}", int(time.time()), text, chosen.secrets())
     try:
-        status = post(chosen.webhook_url, text, headers, conf.current().delivery_timeout_seconds)
+        answer = post(chosen.webhook_url, text, headers, conf.current().delivery_timeout_seconds)
     except Refused as error:
         raise NotDelivered(str(error), again=False) from error
     except TimeoutError as error:
@@ -61,8 +72,9 @@ def send(delivery: Delivery) -> None:
     except (OSError, http.client.HTTPException) as error:
         what = _("The receiver could not be reached: %s.") % (str(error) or type(error).__name__)
         raise NotDelivered(what, again=True) from error
-    if not 200 <= status < 300:
-        raise NotDelivered(_unwelcome(status), again=status != HTTPStatus.GONE)
+    if not 200 <= answer.status < 300:
+        again = answer.status != HTTPStatus.GONE
+        raise NotDelivered(_unwelcome(answer.status), again=again, after_seconds=answer.after_seconds)
 
 
 def _unwelcome(status: int) -> str:
@@ -160,8 +172,26 @@ def is_public(ip: IPv4Address | IPv6Address) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
-def post(url: str, text: bytes, headers: dict[str, str], timeout_seconds: float) -> int:
-    """POST a body and return the status of the answer, whose own body is not read.
+def wait_seconds(retry_after: str | None) -> float:
+    """What `Retry-After` asks for, as RFC 9110, section 10.2.3 has it: seconds, or a date; 0 for anything else.
+
+    Args:
+        retry_after: the header; None: there is none.
+
+    Example:
+        >>> wait_seconds("120"), wait_seconds("soon"), wait_seconds("Sun, 06 Nov 1994 08:49:37 GMT")
+        (120.0, 0.0, 0.0)
+    """
+    said = (retry_after or "").strip()
+    if said.isascii() and said.isdigit():
+        # What is longer than any pause is all the same, and an integer may have more digits than a float.
+        return float(said[:9])
+    moment = parse_http_date_safe(said)
+    return 0.0 if moment is None else max(moment - time.time(), 0.0)
+
+
+def post(url: str, text: bytes, headers: dict[str, str], timeout_seconds: float) -> Answer:
+    """POST a body and return what is said, but for the answer's own body, which is not read.
 
     Raises:
         Refused: the address, or what its name leads to, is not one that webhooks go to.
@@ -204,11 +234,11 @@ def _look_up(parts: SplitResult) -> list[str]:
     return allowed
 
 
-def _ask(connection: "_Connection", path: str, text: bytes, headers: dict[str, str]) -> int:
+def _ask(connection: "_Connection", path: str, text: bytes, headers: dict[str, str]) -> Answer:
     try:
         sent = {**headers, "Content-Type": "application/json", "User-Agent": "django-status"}
         connection.request("POST", path, body=text, headers=sent)
-        status = connection.getresponse().status
+        response = connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
         if connection.is_cut:
             raise TimeoutError from error
@@ -216,7 +246,7 @@ def _ask(connection: "_Connection", path: str, text: bytes, headers: dict[str, s
     if connection.is_cut:
         # Headers that were cut pass for headers that ended.
         raise TimeoutError
-    return status
+    return Answer(response.status, wait_seconds(response.headers.get("Retry-After")))
 
 
 class _Connection(http.client.HTTPConnection):

@@ -98,6 +98,17 @@ def _per_second(language: str | None) -> str:
     return _("%s/s")
 
 
+def percent(value: int | None) -> str:
+    """A part of the whole: "43%"; empty for None."""
+    return "" if value is None else _percent(value, get_language())
+
+
+@lru_cache(1024)
+def _percent(value: int, language: str | None) -> str:
+    """In the active language, which is `language`."""
+    return _("%d%%") % value
+
+
 def new_jobs(count: int) -> str:
     """ "3 new jobs"; "100+ new jobs" from a hundred on."""
     if count >= MOST_COUNTED:
@@ -108,7 +119,7 @@ def new_jobs(count: int) -> str:
 def standing(job: Job) -> str:
     """How a job stands, for the head of a page: its percents while it runs, "Failed" after that."""
     if job.state == State.RUNNING and job.percent is not None:
-        return _("%d%%") % job.percent
+        return percent(job.percent)
     return job.get_state_display()
 
 

@@ -56,6 +56,17 @@ def redirect_to(url: str) -> Answer:
     return answer
 
 
+def later(when: str) -> Answer:
+    """Too many requests; come again then."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(429)
+        request.send_header("Retry-After", when)
+        request.end_headers()
+
+    return answer
+
+
 def hang(released: threading.Event) -> Answer:
     """No answer at all."""
     return lambda request: released.wait(60) and None

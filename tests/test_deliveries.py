@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -12,16 +13,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.core import mail as django_mail
 from django.db import connection
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import http_date
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from status import deliveries
+from status import deliveries, mail
 from status.models import Delivery, Job, Notification, Preferences
 from status.models.preferences import all_on_the_page
 from status.notifications import notify
 from status.sources import delivering, sweep
 from status.states import State
-from tests.receivers import drip, hang, mail_server, receiver, redirect_to
+from tests.receivers import drip, hang, later, mail_server, receiver, redirect_to
 
 pytestmark = pytest.mark.django_db
 
@@ -188,6 +192,28 @@ def test_redirects_are_not_followed(alice, here, broker, capture):
     assert delivery.error == "The receiver answered 302 Found. Redirects are not followed."
 
 
+@pytest.mark.parametrize(
+    ("said", "least", "most"),
+    [
+        ("900", 890, 900),
+        ("9" * 400, 43_100, 43_200),
+        (+900, 880, 900),
+        (-900, 0, 11),
+        ("soon", 0, 11),
+        ("-5", 0, 11),
+    ],
+)
+def test_a_receiver_is_left_alone_as_long_as_it_asks(said, least, most, alice, here, broker, capture):
+    when = said if isinstance(said, str) else http_date(time.time() + said)
+    with receiver(later(when)) as server:
+        to_hook(alice, server.url)
+        tell(capture, alice)
+        broker.work()
+        delivery = Delivery.objects.get()
+        assert (delivery.state, "429" in delivery.error) == ("pending", True)
+        assert least <= (delivery.due_at - timezone.now()).total_seconds() <= most
+
+
 def test_a_receiver_that_is_gone_for_good_is_not_asked_again(alice, here, broker, capture):
     with receiver(410) as server:
         to_hook(alice, server.url)
@@ -340,15 +366,43 @@ def test_an_e_mail_has_both_parts_a_link_and_the_way_to_end_it(alice, by_mail, b
     assert delivery.state == "sent"
     assert letter["Subject"] == "Orders <of> May: Succeeded"
     assert letter["To"] == "alice@example.org"
-    assert letter["List-Unsubscribe"] == f"<{SITE}/jobs/notifications/preferences/>"
+    no_mail = letter["List-Unsubscribe"].strip(" <>")
+    assert no_mail.startswith(f"{SITE}/jobs/notifications/no-mail/{alice.pk}:")
+    assert letter["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert letter["Auto-Submitted"] == "auto-generated"
     assert letter["Message-ID"] == f"<{delivery.pk}@jobs.example.org>"
     link = f"{SITE}/jobs/notifications/{delivery.notification_id}/"
     text, html = (letter.get_body([kind]).get_content() for kind in ("plain", "html"))
     assert link in text
     assert f'<a href="{link}">' in html
+    assert no_mail in text
+    assert f'<a href="{no_mail}">' in html
     assert "<of> May: Succeeded" in text
     assert "&lt;of&gt; May" in html
+
+
+def test_a_mail_program_ends_the_e_mails_with_one_post_and_no_login(alice, by_mail):
+    client, path = Client(enforce_csrf_checks=True), mail.way_out(alice)
+    assert "No more e-mails?" in client.get(path).content.decode()
+    by_mail.refresh_from_db()
+    assert by_mail.chosen["email"]
+    response = client.post(path, {"List-Unsubscribe": "One-Click"})
+    assert "You get no more e-mails" in response.content.decode()
+    by_mail.refresh_from_db()
+    assert by_mail.chosen == ON_PAGE | {"email": []}
+
+
+def test_a_way_out_that_was_made_up_ends_nothing(alice, bob, by_mail):
+    forged = mail.way_out(bob).replace(f"{bob.pk}:", f"{alice.pk}:")
+    for path in (forged, reverse("status:no-mail", args=[alice.pk])):
+        assert Client().post(path).status_code == 404
+    by_mail.refresh_from_db()
+    assert by_mail.chosen["email"]
+
+
+def test_who_has_chosen_nothing_may_leave_as_well(bob):
+    assert Client().post(mail.way_out(bob)).status_code == 200
+    assert not Preferences.objects.exists()
 
 
 def test_an_e_mail_is_in_the_language_that_was_chosen_in(alice, by_mail, broker, capture, settings):

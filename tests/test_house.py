@@ -219,7 +219,7 @@ def test_charts_can_be_read_by_everybody(client, operator, language):
         html = client.get(PAGE, headers={"Accept-Language": language}).content.decode()
     figures = html[html.index('id="figures"') : html.index("</main>")]
     ids = set(re.findall(r'\sid="([^"]+)"', figures))
-    charts = re.findall(r'<svg class="chart-plot"[^>]*aria-labelledby="([^"]+)"[^>]*>', figures)
+    charts = re.findall(r'<svg class="chart-plot[^>]*aria-labelledby="([^"]+)"[^>]*>', figures)
     assert len(charts) == 3
     for names in charts:
         assert set(names.split()) <= ids

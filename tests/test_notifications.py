@@ -78,7 +78,7 @@ def test_there_is_no_end_that_is_not_told(job, monkeypatch):
     def die(*args, **kwargs):
         raise OperationalError("gone")
 
-    monkeypatch.setattr("status.notifications.insert", die)
+    monkeypatch.setattr("status.telling.insert", die)
     with pytest.raises(OperationalError):
         Job.objects.advance(job.pk, State.SUCCEEDED, attempt=1)
     monkeypatch.undo()

@@ -19,7 +19,7 @@ from config.valkey import Valkey
 from status import jobs, metrics
 from status.counters import Counters, Histogram
 from status.metrics import Endings, StatusCollector
-from status.models import Job
+from status.models import Delivery, Job, Notification
 from status.models.queries import JobQuerySet
 from status.states import State
 from status.views import operations
@@ -257,7 +257,7 @@ def test_what_waits_is_told_by_queue_with_the_age_of_the_oldest(db):
     assert found["status_reporter_lag_seconds",] == pytest.approx(7, abs=5)
 
 
-def test_however_many_jobs_have_ended_a_scrape_is_two_queries(db, alice, django_assert_num_queries):
+def test_however_many_jobs_have_ended_a_scrape_is_three_queries(db, alice, django_assert_num_queries):
     begin = timezone.now()
     endings = Endings(begin - timedelta(seconds=600))
     make(20, state=State.RUNNING, heartbeat_at=begin)
@@ -273,7 +273,7 @@ def test_however_many_jobs_have_ended_a_scrape_is_two_queries(db, alice, django_
         finished_at=begin - timedelta(seconds=60),
         started_at=begin - timedelta(seconds=80),
     )
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         found = collected(endings)
     task = ("task", "orders.tasks.load")
     assert found["status_jobs", ("state", "running"), task] == 20
@@ -282,8 +282,38 @@ def test_however_many_jobs_have_ended_a_scrape_is_two_queries(db, alice, django_
     assert found["status_job_duration_seconds_bucket", ("le", "15.0"), task] == 0
     assert found["status_job_duration_seconds_bucket", ("le", "60.0"), task] == 30
     assert found["status_job_duration_seconds_sum", task] == pytest.approx(600)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         assert collected(endings) == pytest.approx(found, abs=10)
+
+
+def test_what_goes_out_is_told_by_channel_and_whether_a_try_has_failed(db, alice):
+    now = timezone.now()
+    told = [Notification(owner=alice, title="t", kind=Notification.Kind.MESSAGE) for _number in range(6)]
+    Notification.objects.bulk_create(told)
+    webhook, email = Delivery.Channel.WEBHOOK, Delivery.Channel.EMAIL
+    sending = Delivery.State.SENDING
+    for notification, fields in zip(
+        told,
+        [
+            {"channel": webhook},
+            {"channel": webhook, "tries": 2, "created_at": now - timedelta(seconds=50)},
+            {"channel": webhook, "tries": 1, "state": sending},
+            {"channel": email, "tries": 1},
+            {"channel": email, "tries": 2, "state": sending},
+            {"channel": email, "tries": 1, "state": Delivery.State.SENT, "due_at": None},
+        ],
+        strict=True,
+    ):
+        Delivery.objects.create(notification=notification, user=alice, **({"due_at": now} | fields))
+    found = collected(Endings(now))
+    counts = {key[1:]: value for key, value in found.items() if key[0] == "status_deliveries"}
+    webhooks, emails = ("channel", "webhook"), ("channel", "email")
+    assert counts == {
+        (("again", "no"), webhooks): 2,
+        (("again", "yes"), webhooks): 1,
+        (("again", "yes"), emails): 2,
+    }
+    assert found["status_delivery_oldest_seconds",] == pytest.approx(50, abs=5)
 
 
 def test_endings_are_read_in_batches_each_once_and_the_youngest_later(db, monkeypatch):

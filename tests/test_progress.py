@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from celery.utils.log import get_task_logger
 from channels_redis.serializers import registry
+from django.utils import translation
 from django.utils.translation import gettext_lazy
 
 from status.live import LiveJob, set_current
@@ -45,6 +46,21 @@ def test_track_counts_what_is_done(live):
         seen.append((importing.current, importing.total, importing.state))
     assert seen == [(0, 4, "running"), (1, 4, "running"), (2, 4, "running"), (3, 4, "running")]
     assert (importing.current, importing.state, importing.unit) == (4, "done", "rows")
+
+
+def test_names_and_units_are_in_the_language_of_the_task(live):
+    # Of Django's own catalog.
+    name, unit, other = gettext_lazy("Name"), gettext_lazy("January"), gettext_lazy("February")
+    with translation.override("fr"):
+        plan({name: 1})
+        with step(name, unit=unit) as planned:
+            for _item in track([1], gettext_lazy("Date"), unit=other):
+                pass
+        updated = step("more")
+        updated.update(1, unit=unit)
+    with translation.override("es"):
+        assert (planned.name, planned.unit) == ("Nom", "janvier")
+        assert (planned.child.name, planned.child.unit, updated.unit) == ("Date", "février", "janvier")
 
 
 def test_track_is_lazy(live):

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from status import access
+from status.mail import way_out
 from status.models import Attachment, Job, Notification, Preferences, Queue, SavedView, Token
 from status.regions import View
 from status.roles import ADMINISTRATOR, OPERATOR, VIEWER
@@ -66,6 +67,7 @@ RIGHTS = {
     "status:revocation": Right({OWNER}, hides=FROM_STRANGERS, posts=True),
     "status:audit": Right(BOSS),
     "status:appearance": Right(EVERYBODY, posts=True),
+    "status:language": Right(EVERYBODY, posts=True),
     "status:house": Right(STAGE, hides=FROM_MOST),
     "status:queue": Right(STAGE, hides=FROM_MOST),
     "status:queue-pause": Right(STOPPERS, hides=FROM_MOST, posts=True),
@@ -73,6 +75,7 @@ RIGHTS = {
     "status:notifications": Right(PEOPLE),
     "status:notifications-read": Right(PEOPLE, posts=True),
     "status:preferences": Right(PEOPLE),
+    "status:no-mail": Right(EVERYBODY),
     "status:preferences-secret": Right(PEOPLE, posts=True),
     "status:preferences-test": Right(PEOPLE, posts=True),
     "status:notification": Right({OWNER}, hides=FROM_STRANGERS),
@@ -159,6 +162,7 @@ def stage(settings, alice, django_user_model):
         "notification_id": Notification.objects.create(owner=alice, title="n").pk,
         "name": "render-on-the-farm",
         "channel": "webhook",
+        "key": way_out(alice).split("/")[-2],
     }
     Queue.objects.create(name="render-on-the-farm")
     return clients, arguments

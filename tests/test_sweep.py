@@ -191,5 +191,5 @@ def test_a_double_click_retries_once(sent, django_capture_on_commit_callbacks):
 def test_the_sweep_costs_a_fixed_number_of_queries_when_all_is_well(sent, django_assert_max_num_queries):
     make()
     sweep.sweep()
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(23):
         sweep.sweep()

@@ -125,6 +125,51 @@ def test_class_names_are_whole(source):
         assert not re.search("[^\\s\0]\0+[^\\s\0]|-\0", classes), classes
 
 
+PHYSICAL = re.compile(
+    r"(?:^|[\s\"':!])-?(?:m[lr]|p[lr]|left|right|inset-x|border-[lr]|rounded-(?:[lr]|[tb][lr])|scroll-[mp][lr]"
+    r"|text-(?:left|right)|float-(?:left|right)|clear-(?:left|right)|space-x|divide-x)(?:-|[\s\"']|$)"
+)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
+def test_nothing_is_at_the_left_or_right(source):
+    """Classes say start and end: which side that is depends on the language."""
+    for classes in re.findall(r'\bclass="([^"]*)"', source.read_text()):
+        assert not PHYSICAL.search(classes), classes
+
+
+def test_the_style_sheet_knows_no_left_and_right():
+    css = re.sub(r"/\*.*?\*/", "", (ROOT / "static/src/app.css").read_text(), flags=re.S)
+    assert not re.findall(r"[\w-]*(?:-(?:left|right)\b|\b(?<![-\w])(?:left|right)(?=\s*:))[\w-]*", css)
+    for name, values in re.findall(r"(padding|margin|inset|border-width):\s*([^;]+);", css):
+        sides = re.split(r"\s+(?![^(]*\))", values.strip())
+        assert len(sides) < 4 or sides[1] == sides[3], f"{name}: {values}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
+def test_code_says_its_direction(source):
+    """It is written from left to right on every page, or as its first letters are."""
+    text = re.sub(r"<pre [^>]*\bdir=.*?</pre>", "", source.read_text(), flags=re.S)
+    for element in re.findall(r"<(?:pre|code)\b[^>]*>", text):
+        assert " dir=" in element, element
+
+
+MARKED = re.compile(
+    r"\{#.*?#\}|\{% comment %\}.*?\{% endcomment %\}|\{% blocktranslate.*?\{% endblocktranslate %\}|\{[{%].*?[%}]\}",
+    re.S,
+)
+SPOKEN = re.compile(r"""\b(?:aria-label|aria-valuetext|title|alt|placeholder|label)=(["'])(.*?)\1""")
+NAMES = {"Celery", "p50", "p95"}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
+def test_every_word_is_marked_for_translation(source):
+    text = MARKED.sub("", source.read_text())
+    said = [value for _quote, value in SPOKEN.findall(text)] + [re.sub(r"<[^>]*>", " ", text)]
+    words = {word for part in said for word in re.findall(r"[^\W\d_]\w+", re.sub(r"&\w+;", " ", part))}
+    assert words <= NAMES
+
+
 @pytest.mark.parametrize("source", PARTIALS, ids=lambda source: source.name)
 def test_partials_know_no_request(source):
     """One rendering serves everybody who may see the job."""
@@ -345,6 +390,7 @@ def test_socket_hands_the_view_to_the_heartbeat():
 
 def test_base_leaves_out_what_the_project_lacks(settings):
     settings.ROOT_URLCONF = __name__
+    settings.LANGUAGES = [("en", "English")]
     request = RequestFactory().get("/")
     request.user = AnonymousUser()
 

@@ -68,7 +68,7 @@ def section(html):
 
 def rows(html):
     """The titles of the members that are shown, in order."""
-    return re.findall(r'<a class="link-plain[^>]*>(Part [^<]*)</a>', html)
+    return re.findall(r'<a class="link-plain[^>]*><bdi>(Part [^<]*)</bdi></a>', html)
 
 
 def text(html):

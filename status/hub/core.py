@@ -26,14 +26,15 @@ from status.events import (
 )
 from status.hub.arrivals import Arrival, check
 from status.hub.entries import Entry, Live
-from status.hub.painting import paint, paint_at_once, paint_block, read_events
+from status.hub.painting import first_frame, paint, paint_at_once, paint_block, read_events, take_turn
 from status.hub.people import People
 from status.hub.probe import Probe
 from status.hub.slots import Connection, Frame, LogFeed, Place, hand_out
 from status.hub.subscription import Subscription
 from status.hub.together import Together
+from status.layer import receive_all
 from status.regions import Kind, Region, Subject, View
-from status.rendering import BEAT_ID, beat, last_beat, look_of, swap
+from status.rendering import BEAT_ID, beat, last_beat, look_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Hub(Subscription):
     def __init__(self) -> None:
         super().__init__()
         self._lives: dict[Any, Live] = {}
-        self._ready: set[Live] = set()
+        self._ready: dict[Live, None] = {}
         self._kick = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -106,7 +107,7 @@ class Hub(Subscription):
         if live.connections:
             return
         del self._lives[view.look]
-        self._ready.discard(live)
+        self._ready.pop(live, None)
         if live.timer is not None:
             live.timer.cancel()
         for entry in live.entries.values():
@@ -124,19 +125,12 @@ class Hub(Subscription):
                 hand_out(frame, live.connections)
         told = await self._people.greetings([arrival.connection for arrival in welcome])
         # From here on nothing is awaited: what is painted next goes to these as well.
-        first = {live: self._first_frame(live) for live in lives}
+        first = {live: first_frame(live) for live in lives}
         for arrival in welcome:
             frame, connection = first[arrival.live], arrival.connection
             connection.ready = True
             connection.put(frame.then(Frame(parts=told[connection])) if told[connection] else frame)
         return refusals
-
-    def _first_frame(self, live: Live) -> Frame:
-        swapped = [region for region in live.view.regions if not region.appends]
-        parts = {region.id: str(swap(region, live.html[region.id].html)) for region in swapped}
-        with look_of(live.view):
-            parts[BEAT_ID] = beat()
-        return Frame(parts=parts, logs=dict(live.feeds))
 
     # -- events come in ------------------------------------------------------------------------------------
 
@@ -159,16 +153,16 @@ class Hub(Subscription):
                 await asyncio.sleep(1.0)
 
     async def _receive(self) -> None:
-        message = await self._layer.receive(self._channel)
-        if self.probe.takes(message):
-            return
-        try:
-            counters.receive(message)
-            event = from_wire(message)
-        except (KeyError, TypeError, ValueError) as error:
-            logger.warning("A message that is no event was dropped: %r", error)
-            return
-        await self._accept(event)
+        for message in await receive_all(self._layer, self._channel):
+            if self.probe.takes(message):
+                continue
+            try:
+                counters.receive(message)
+                event = from_wire(message)
+            except (KeyError, TypeError, ValueError) as error:
+                logger.warning("A message that is no event was dropped: %r", error)
+                continue
+            await self._accept(event)
 
     async def _accept(self, event: Event, *, read: bool = False) -> None:
         match event:
@@ -258,15 +252,19 @@ class Hub(Subscription):
         if live.timer is not None:
             live.timer.cancel()
             live.timer = None
-        self._ready.add(live)
+        self._ready[live] = None
         self._kick.set()
 
     # -- frames go out -------------------------------------------------------------------------------------
 
     async def _flush(self) -> None:
         await self._kick.wait()
-        self._kick.clear()
-        lives, self._ready = self._ready, set()
+        lives = take_turn(self._ready)
+        if self._ready:
+            # What comes in meanwhile is read in between, and goes with the frames that are still to be painted.
+            await asyncio.sleep(0)
+        else:
+            self._kick.clear()
         work, beats = [], {}
         painted: list[tuple[Live, Frame]] = []
         for live in lives:

@@ -15,7 +15,18 @@ from status.hub.entries import Live
 from status.hub.slots import NOWHERE, Frame, Place
 from status.models import Job
 from status.regions import Region, Subject
-from status.rendering import Shown, append, changes, load_topics, look_of, render, render_lines, swap
+from status.rendering import (
+    BEAT_ID,
+    Shown,
+    append,
+    beat,
+    changes,
+    load_topics,
+    look_of,
+    render,
+    render_lines,
+    swap,
+)
 
 T = TypeVar("T")
 Memo = dict[tuple[Any, ...], Painted]
@@ -73,6 +84,32 @@ def read_events(job_ids: list[UUID], topics: list[str]) -> list[JobEvent | Topic
 def read_tail(job_id: UUID) -> list[Line]:
     """The last log lines of a job."""
     return Job(pk=job_id).tail
+
+
+def take_turn(ready: dict[Live, None]) -> list[Live]:
+    """Take from the pages that are due those that came first, as many as the event loop may paint; at least one.
+
+    A thread would take the interpreter from the loop for longer, and the first frames would wait for the last.
+    """
+    lives: list[Live] = []
+    regions: set[Region] = set()
+    while ready:
+        live = next(iter(ready))
+        regions |= live.dirty
+        if lives and len(regions) > MOST_QUICK:
+            break
+        del ready[live]
+        lives.append(live)
+    return lives
+
+
+def first_frame(live: Live) -> Frame:
+    """All regions of a page as they were painted last, with a heartbeat."""
+    swapped = [region for region in live.view.regions if not region.appends]
+    parts = {region.id: str(swap(region, live.html[region.id].html)) for region in swapped}
+    with look_of(live.view):
+        parts[BEAT_ID] = beat()
+    return Frame(parts=parts, logs=dict(live.feeds))
 
 
 def paint_at_once(work: Work, moment: Moment) -> list[tuple[Live, Frame]] | None:

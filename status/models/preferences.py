@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
@@ -21,6 +21,23 @@ def all_on_the_page() -> dict[str, list[str]]:
     return {name: list(Notification.Kind.values) if name == "page" else [] for name in CHANNELS}
 
 
+class PreferencesManager(models.Manager["Preferences"]):
+    """Changes how somebody is told."""
+
+    def choose_none(self, user: Any, channel: str) -> None:
+        """Choose that nothing goes out by a channel; the other channels stay as they are.
+
+        Args:
+            user: whom it went to.
+            channel: one of `CHANNELS`.
+        """
+        with transaction.atomic():
+            held = self.select_for_update().filter(pk=user.pk).first()
+            if held is not None:
+                held.chosen = {**held.chosen, channel: []}
+                held.save(update_fields=["chosen"])
+
+
 class Preferences(models.Model):
     """How one user wants to be told. Who has chosen nothing has no row, and is told on the page alone."""
 
@@ -33,6 +50,8 @@ class Preferences(models.Model):
     webhook_url = models.CharField(_("address of the webhook"), max_length=500, blank=True, default="")
     webhook_nonce = models.CharField(max_length=32, blank=True, default="", editable=False)
     """What the secret is made of, together with the project's key; by itself it opens nothing."""
+
+    objects = PreferencesManager()
 
     class Meta:
         verbose_name = verbose_name_plural = _("preferences")

@@ -1,12 +1,12 @@
 """Choosing and moving jobs. `advance` is the one place where a job changes its state."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import models, transaction
+from django.db import connections, models, transaction
 from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 from django.dispatch import Signal
 from django.utils import timezone
@@ -119,6 +119,10 @@ def _made_before(move: _Move, model: "type[Job]", alias: str) -> Statement:
     return move.made(model._base_manager.using(alias))
 
 
+def _told(found: Any) -> dict[str, Any]:
+    return dict(zip((*TOLD, "chosen"), found[0], strict=True))
+
+
 def _is_expression(value: Any) -> bool:
     return hasattr(value, "resolve_expression")
 
@@ -139,6 +143,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         seq: int | None = None,
         only_from: Iterable[str] | None = None,
         waits_for: str = "",
+        tell: Callable[..., None] | None = None,
         **fields: Any,
     ) -> bool:
         """Move a job to `state` and write `fields`, unless the row knows better.
@@ -155,6 +160,9 @@ class JobQuerySet(models.QuerySet["Job"]):
                 runs the attempt): the row's number is raised by one.
             only_from: narrows the states which may be left.
             waits_for: what somebody is to do before it goes on, if that shall be told now.
+            tell: called after the end is committed, with what `job_ended` says, instead of sending that; the
+                caller sees to it that the end is told soon. Not where the end is part of a transaction, nor where
+                an UPDATE cannot give back what it has changed.
             fields: other columns to write in the same statement.
 
         Returns:
@@ -182,6 +190,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         values["pk"] = job_id
         if state not in TERMINAL and not waits_for:
             return bool(statement.run(values))
+        if tell is not None and move.returns and not connections[self.db].in_atomic_block:
+            found = statement.run(values)
+            if found:
+                tell(job_id=job_id, attempt=attempt, state=state, **_told(found))
+            return bool(found)
         # Who is to be told of the end, or of the wait, is told by the same transaction, or there is none.
         with transaction.atomic(using=self.db):
             found = statement.run(values)
@@ -190,11 +203,10 @@ class JobQuerySet(models.QuerySet["Job"]):
             if isinstance(found, int):
                 row = self.model._base_manager.using(self.db).filter(pk=job_id)
                 found = list(row.values_list(*TOLD, CHOSEN))
-            told = dict(zip((*TOLD, "chosen"), found[0], strict=True))
             if waits_for:
-                job_waits.send(self.model, job_id=job_id, waits_for=waits_for, **told)
+                job_waits.send(self.model, job_id=job_id, waits_for=waits_for, **_told(found))
             else:
-                job_ended.send(self.model, job_id=job_id, attempt=attempt, state=state, **told)
+                job_ended.send(self.model, job_id=job_id, attempt=attempt, state=state, **_told(found))
         return True
 
     def reopen(self, *, held: bool) -> int:

@@ -113,7 +113,8 @@ def can_return(alias: str) -> bool:
     return connection.vendor in RETURNING and connection.features.can_return_columns_from_insert
 
 
-_inserts: dict[tuple[str, type[models.Model], bool], str] = {}
+ROWS_AT_ONCE = 50
+_inserts: dict[tuple[str, type[models.Model], bool, int], str] = {}
 
 
 def insert(rows: Iterable[Any], using: str, *, ignore_conflicts: bool = False) -> None:
@@ -134,23 +135,30 @@ def insert(rows: Iterable[Any], using: str, *, ignore_conflicts: bool = False) -
         return
     model, connection = type(rows[0]), connections[using]
     fields = [f for f in model._meta.concrete_fields if not isinstance(f, models.AutoField)]
-    key = using, model, ignore_conflicts
-    if key not in _inserts:
-        _inserts[key] = _insert_sql(rows[0], fields, using, ignore_conflicts)
+    size = min(ROWS_AT_ONCE, max(connection.ops.bulk_batch_size(fields, rows), 1))
     params = [[_prepared(f, f.pre_save(row, True), connection) for f in fields] for row in rows]
-    with transaction.mark_for_rollback_on_error(using=using), connection.cursor() as cursor:
-        if len(params) == 1:
-            cursor.execute(_inserts[key], params[0])
-        else:
-            cursor.executemany(_inserts[key], params)
+    # One statement needs no transaction of its own; within one, its failure spoils that.
+    whole: Any = (
+        transaction.mark_for_rollback_on_error(using) if len(rows) <= size else transaction.atomic(using)
+    )
+    with whole, connection.cursor() as cursor:
+        for at in range(0, len(rows), size):
+            some = params[at : at + size]
+            key = using, model, ignore_conflicts, len(some)
+            if key not in _inserts:
+                _inserts[key] = _insert_sql(rows[0], fields, using, ignore_conflicts, len(some))
+            cursor.execute(_inserts[key], [value for row in some for value in row])
     for row in rows:
         row._state.adding, row._state.db = False, using
 
 
-def _insert_sql(row: Any, fields: Sequence[Any], using: str, ignore_conflicts: bool) -> str:
+def _insert_sql(row: Any, fields: Sequence[Any], using: str, ignore_conflicts: bool, count: int) -> str:
     query = InsertQuery(type(row), on_conflict=OnConflict.IGNORE if ignore_conflicts else None)
     query.insert_values(fields, [row])
     sql: str
     [(sql, params)] = query.get_compiler(using).as_sql()
     assert len(params) == len(fields), "Each column is filled by one parameter."
-    return sql
+    # For more rows the compiler of PostgreSQL wants their values by column.
+    head, words, tail = sql.partition(" VALUES ")
+    end = tail.rindex(")") + 1
+    return head + words + ", ".join([tail[:end]] * count) + tail[end:]

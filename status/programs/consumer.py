@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from status import access, conf
@@ -41,6 +42,7 @@ from status.programs.messages import (
 from status.programs.refusals import Refused
 from status.programs.watches import Watches
 from status.programs.wire import describe, read_place
+from status.visitors import language_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,11 @@ class JobsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
     """
 
     channel_layer_alias = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Handle what comes; all that is said is in the language that the handshake asks for."""
+        with translation.override(language_of(scope)):
+            await super().__call__(scope, receive, send)
 
     async def connect(self) -> None:
         """Accept, find out who it is, say hello."""

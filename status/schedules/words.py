@@ -5,11 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 from celery import schedules
-from django.utils import timezone
 from django.utils.dates import MONTHS, WEEKDAYS_ABBR
-from django.utils.formats import date_format
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+
+from status.moments import written
 
 MOST_TIMES = 6
 """So many times of a day are named one by one."""
@@ -34,8 +35,7 @@ def in_words(schedule: Any) -> str:
         parts = [_times(schedule), *_days(schedule)]
         return ", ".join(parts)
     if hasattr(schedule, "clocked_time"):
-        moment = timezone.localtime(schedule.clocked_time)
-        return _("Once, at %s") % date_format(moment, "SHORT_DATETIME_FORMAT")
+        return _("Once, at %s") % written(schedule.clocked_time, "j M Y, H:i")
     every = getattr(schedule, "run_every", None)
     return str(schedule) if every is None else _every(every)
 
@@ -50,7 +50,7 @@ def _every(every: timedelta) -> str:
         count, rest = divmod(every, unit)
         if count and not rest:
             return text(count) % {"count": count}
-    return _("Every %s seconds") % f"{every.total_seconds():g}"
+    return _("Every %s seconds") % number_format(f"{every.total_seconds():.10g}")
 
 
 def _times(schedule: Any) -> str:

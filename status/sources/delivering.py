@@ -42,7 +42,7 @@ def _try(delivery: Delivery) -> None:
         SENDERS[delivery.channel](delivery)
     except NotDelivered as problem:
         logger.warning("Delivery %s, try %d: %s", delivery.pk, delivery.tries, problem)
-        _fail(delivery, str(problem), again=problem.again)
+        _fail(delivery, str(problem), again=problem.again, after_seconds=problem.after_seconds)
     except Exception as error:
         logger.exception("Delivery %s cannot be made", delivery.pk)
         _fail(delivery, f"{type(error).__name__}: {error}", again=False)
@@ -50,8 +50,8 @@ def _try(delivery: Delivery) -> None:
         note_sent(delivery)
 
 
-def _fail(delivery: Delivery, reason: str, *, again: bool) -> None:
-    if note_failed(delivery, reason, again=again):
+def _fail(delivery: Delivery, reason: str, *, again: bool, after_seconds: float = 0.0) -> None:
+    if note_failed(delivery, reason, again=again, after_seconds=after_seconds):
         tell_of_failure(delivery)
 
 

@@ -20,7 +20,14 @@ MOST_NAMES = 5
 
 def connect() -> None:
     """Listen for a worker that is ready; called once when the app is ready."""
-    signals.worker_ready.connect(_on_ready, dispatch_uid="status.pools", weak=False)
+    uid = "status.pools"
+    signals.worker_ready.connect(_on_ready, dispatch_uid=uid, weak=False)
+    signals.worker_before_create_process.connect(_close_connections, dispatch_uid=uid, weak=False)
+
+
+def _close_connections(**kwargs: Any) -> None:
+    """What the worker's main process has open is not its children's to close, nor to share."""
+    connections.close_all()
 
 
 def _on_ready(sender: Any, **kwargs: Any) -> None:

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0
 """So long a process may go on after SIGTERM, which raises SystemExit in the task; then SIGKILL comes."""
 GONE_SECONDS = 0.1
+LOOK_SECONDS = 0.25
+"""So often the pool looks for the process that ends; by itself it may do so only every five seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,6 +155,17 @@ def _pursue(stop: Stop) -> None:
     logger.info("Job %s, attempt %d: %s to process %d", stop.job_id, stop.attempt, number.name, pid)
     stop.pool.terminate_job(pid, number)
     stop.timer.call_after(GRACE_SECONDS, _pursue, (stop,))
+    stop.timer.call_after(LOOK_SECONDS, _look, (stop,))
+
+
+def _look(stop: Stop) -> None:
+    """Have the pool take leave of the process if it has ended, which ends the job, and replace it.
+
+    The pool hears of an end when the process has closed its files, a moment before it can be taken leave of.
+    """
+    if _stops.get(str(stop.job_id)) is stop:
+        stop.timer.call_after(LOOK_SECONDS, _look, (stop,))
+        stop.pool._pool.maintain_pool()
 
 
 def finish(task_id: str) -> bool:

@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import conf, jobs, outbox, queues, searching, workers, workflow
+from status import conf, jobs, outbox, queues, searching, telling, workers, workflow
 from status.broadcast import retain
 from status.models import Job, Topic
 from status.sources import delivering
@@ -40,6 +40,7 @@ def sweep() -> None:
     send_unsent()
     send_held_up()
     send_overdue()
+    telling.tell_missed()
     delivering.send_due()
     quiet = timezone.now() - timedelta(seconds=QUIET_SECONDS)
     cancel_again(quiet)

@@ -9,15 +9,15 @@ from django.template.base import FilterExpression, Parser, Token
 from django.template.library import parse_bits
 from django.template.loader import get_template
 from django.utils import timezone, translation
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from status import access, conf, live_forms, page_socket, rendering, usual
-from status.appearance import Appearance, chosen
+from status.appearance import Appearance, chosen, offered_languages
 from status.cells import CellNode
 from status.memo import MemoNode, PaintNode
 from status.models import Job
+from status.moments import written
 from status.notifications import count_unread
 from status.regions import Kind, Region, Subject, View, region_id
 from status.registry import Startable
@@ -30,6 +30,7 @@ from status.wording import (
     label,
     members,
     new_jobs,
+    percent,
     phase,
     rate,
     speed,
@@ -38,7 +39,20 @@ from status.wording import (
 )
 
 register = template.Library()
-for word in (amount, counted, duration, label, members, new_jobs, phase, rate, speed, standing, time_left):
+for word in (
+    amount,
+    counted,
+    duration,
+    label,
+    members,
+    new_jobs,
+    percent,
+    phase,
+    rate,
+    speed,
+    standing,
+    time_left,
+):
     register.filter(word)
 register.filter(timeline)
 register.filter("usually_left", usual.left)
@@ -311,15 +325,12 @@ def _is_over(region: Region, shown: Shown) -> bool:
 
 
 @register.simple_tag
-def moment(value: Any, form: str = "SHORT_DATETIME_FORMAT") -> SafeString:
+def moment(value: Any, form: str = "j M Y, H:i") -> SafeString:
     """A time as `<time datetime="…">`, in the active language and time zone."""
     if value is None:
         return SafeString("–")
-    local = timezone.localtime(value)
     return format_html(
-        '<time datetime="{}" class="tabular-nums">{}</time>',
-        value.isoformat(),
-        date_format(local, form, use_l10n=True),
+        '<time datetime="{}" class="tabular-nums">{}</time>', value.isoformat(), written(value, form)
     )
 
 
@@ -328,6 +339,12 @@ def appearance(context: template.Context) -> Appearance:
     """What the reader chose: light, dark, or as the system; that without a request in the context."""
     request = context.get("request")
     return chosen(request.COOKIES if request is not None else {})
+
+
+@register.simple_tag
+def languages() -> list[tuple[str, str]]:
+    """The languages to choose from, with what each calls itself; none where the project lets nobody choose."""
+    return offered_languages()
 
 
 @register.filter

@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from django import template
-from django.utils.formats import date_format
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.timezone import localtime
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
@@ -15,6 +13,7 @@ from status import findings
 from status.charts import Bar, Bars, Part
 from status.durations import Durations
 from status.figures import Figures, Point
+from status.moments import written
 from status.queue_lines import cell_id
 from status.states import Failure
 from status.templatetags.status import moment
@@ -75,7 +74,7 @@ def bar_shapes(bars: Bars, window: Window) -> SafeString:
         (
             (
                 mark_safe("".join(_rect(bar, part) for part in bar.parts)),  # noqa: S308
-                date_format(localtime(bar.point.at), form),
+                written(bar.point.at, form),
                 *map(amount, (bar.point.succeeded, bar.point.failed, bar.point.cancelled)),
             )
             for bar in bars.bars

@@ -10,13 +10,13 @@ from django.views.decorators.http import require_GET, require_safe
 
 from status import access, audit, registry
 from status.arguments import arguments_of
-from status.models import Job, Notification
-from status.notifications import mark_read
+from status.models import Job
 from status.programs import acts
 from status.programs.answering import answer_job, for_programs
 from status.programs.callers import Caller
 from status.programs.wire import describe
 from status.runs import failed_alike, runs_like
+from status.telling import note_seen
 
 PAGE, DOCUMENT = "text/html", "application/json"
 
@@ -48,7 +48,7 @@ def _document(request: HttpRequest, caller: Caller, job_id: UUID) -> HttpRespons
 def _page(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = visible_job(request, job_id)
     if not job.is_live:
-        mark_read(request.user, Notification.objects.filter(job=job))
+        note_seen(request.user, job)
     context = {
         "job": job,
         "may_act": access.may_act(request.user, job),

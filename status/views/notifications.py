@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from status import conf
 from status.models import Notification
 from status.notifications import count_unread, mark_read
+from status.telling import note_seen
 from status.views.jobs import visible_job
 
 LARGEST_ID = 2**63 - 1
@@ -69,7 +70,7 @@ def read_all(request: HttpRequest) -> HttpResponse:
 @login_required
 def seen(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """The page of a job has shown its end on the screen: who looked at it need not be told."""
-    mark_read(request.user, Notification.objects.filter(job=visible_job(request, job_id)))
+    note_seen(request.user, visible_job(request, job_id))
     return HttpResponse(status=204)
 
 

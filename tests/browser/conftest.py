@@ -31,7 +31,7 @@ def quick_web(tmp_path_factory, django_db_setup) -> Iterator[Web]:
     """A web server whose heartbeat is quick."""
     process = Web(tmp_path_factory.mktemp("quick") / "log", **QUICK)
     yield process
-    process.stop()
+    process.kill()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every page in both themes and two widths: what axe finds there, and a picture of it.
+"""Every page in both themes, two widths and each language: what axe finds there, and a picture of it.
 
 The pictures are kept in `$STATUS_SCREENSHOTS`, default `.run/screenshots`.
 """
@@ -31,6 +31,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SCREENSHOTS = Path(os.environ.get("STATUS_SCREENSHOTS", PROJECT / ".run" / "screenshots"))
 WIDTHS = [1280, 390]
 THEMES = ["light", "dark"]
+LOOKS = [(theme, width, "en") for theme in THEMES for width in WIDTHS]
+LOOKS += [("dark", 390, "ar"), ("light", 390, "de")]
 
 
 RIGHTS = ["change_schedule", "view_audit", "change_queue", "delete_job", "stop_job"]
@@ -211,12 +213,13 @@ def found_by_axe(page, name):
     ]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("theme", THEMES)
-def test_axe_finds_nothing_serious_on_any_page(visit, operator, house, theme, width):
-    folder = SCREENSHOTS / f"{theme}-{width}"
+@pytest.mark.parametrize(("theme", "width", "language"), LOOKS)
+def test_axe_finds_nothing_serious_on_any_page(visit, operator, house, theme, width, language):
+    folder = SCREENSHOTS / (f"{theme}-{width}" if language == "en" else f"{theme}-{width}-{language}")
     folder.mkdir(parents=True, exist_ok=True)
-    page = visit("/jobs/", operator, color_scheme=theme, viewport={"width": width, "height": 900})
+    look = {"color_scheme": theme, "viewport": {"width": width, "height": 900}, "locale": language}
+    page = visit("/jobs/", operator, **look)
+    assert page.locator("html").get_attribute("lang") == language
     found, too_wide = [], []
     for name in [*house, *EMPTY, *PROBLEMS, "schedule-refused"]:
         show(page, house, name)
@@ -240,6 +243,16 @@ def test_chooses_dark_and_later_what_the_system_says(visit, operator):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
     page.get_by_role("button", name="As the system").click()
     page.wait_for_function("light => getComputedStyle(document.body).backgroundColor === light", arg=light)
+
+
+def test_chooses_a_language_that_is_read_from_right_to_left(visit, operator):
+    page = visit("/jobs/new/", operator)
+    page.locator("#language").select_option("ar")
+    page.locator("form:has(#language) button").click()
+    page.wait_for_selector("html[lang=ar][dir=rtl]")
+    assert page.url.endswith("/jobs/new/")
+    logo, leave = page.locator("header a").first.bounding_box(), page.locator("header form").bounding_box()
+    assert logo["x"] > leave["x"]
 
 
 @pytest.mark.parametrize(("width", "scale"), [(640, 2), (320, 1)])

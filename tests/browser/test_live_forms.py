@@ -20,7 +20,7 @@ def start_web(tmp_path_factory, django_db_setup) -> Iterator[Web]:
     """A web server with startables of the tests, and a quick heartbeat."""
     process = Web(tmp_path_factory.mktemp("forms") / "log", "tests.programs.asgi:application", **QUICK)
     yield process
-    process.stop()
+    process.kill()
 
 
 def goes_over_the_socket(page):

@@ -6,10 +6,13 @@ from types import SimpleNamespace
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template.loader import render_to_string
+from django.utils import translation
 from django.utils.datastructures import MultiValueDict
+from django.utils.translation import get_language, override
 from reportlab import rl_config
 
 from demo import monthly_report as report
+from demo import report_pdf as pdf_module
 from demo.bad_csv import BadCSV
 from demo.forms import MonthlyReportForm
 from demo.monthly_report import merge_orders, monthly_report, profile_orders, render_report, totals_csv
@@ -73,8 +76,21 @@ def test_each_file_is_profiled_and_added_up(stored, logged):
     assert result["columns"] == {"date": "date", "amount": "amount", "group": "shop"}
     assert (result["file"], result["rows"], result["left_out"]) == ("berlin.csv", 3, 1)
     assert result["left_out_rows"] == [[4, "“date” is missing."]]
-    assert logged[0] == "Columns: date “date”, amount “amount”, group “shop”"
+    assert logged[:2] == [
+        "The date is in the column “date”, the amount in “amount”.",
+        "The orders are grouped by the column “shop”.",
+    ]
     assert logged[-1] == "Line 4 is left out: “date” is missing."
+
+
+def test_the_pdf_is_in_a_language_whose_letters_its_font_has(monkeypatch):
+    said = []
+    monkeypatch.setattr("demo.report_pdf._story", lambda *args: said.append(get_language()) or [])
+    for language in ("de", "ar"):
+        with override(language):
+            report_pdf("Orders", {})
+            assert get_language() == language
+    assert said == ["de", "en"]
 
 
 def test_without_a_column_of_shops_the_name_of_the_file_is_the_group(stored):
@@ -124,7 +140,7 @@ def test_files_become_one_report(stored, attached, logged):
     ]
     assert (shown["orders"], shown["total"], shown["left_out"], shown["files"]) == (32, 1535.0, 2, 2)
     assert [row["name"] for row in shown["groups"]] == ["Berlin", "paris"]
-    assert "34 rows of 2 files" in logged
+    assert "34 rows in 2 files" in logged
     assert "2 rows are left out" in logged
 
 
@@ -151,6 +167,19 @@ def test_the_page_shows_only_the_first_groups():
     shown = render_report(merged(many))
     assert (len(shown["groups"]), shown["groups_left_out"]) == (24, 76)
     assert shown["groups"][0]["name"] == "s099"
+
+
+@pytest.mark.parametrize(("language", "heading"), [("de", "Nach Monat"), ("ar", "By month")])
+def test_the_pdf_speaks_a_language_only_if_its_font_has_the_letters(monkeypatch, language, heading):
+    texts, text = [], pdf_module._text
+    monkeypatch.setattr(
+        pdf_module, "_text", lambda *args, **kwargs: texts.append(args[0]) or text(*args, **kwargs)
+    )
+    with translation.override(language):
+        assert translation.gettext("By month") != "By month"
+        assert report_pdf("Report", merged()).startswith(b"%PDF-")
+    assert heading in texts
+    assert not any("?" in printable(text) for text in texts)
 
 
 def test_names_are_text_and_no_markup(readable):

@@ -49,7 +49,7 @@ def own_worker(tmp_path):
 
     yield start_one
     for process in started:
-        process.stop()
+        process.kill()
 
 
 def test_a_killed_worker_is_noticed(own_worker, alice, tmp_path):

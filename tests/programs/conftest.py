@@ -14,7 +14,7 @@ def program_web(tmp_path_factory, django_db_setup) -> Iterator[Web]:
     """A daphne with startables of the tests."""
     process = Web(tmp_path_factory.mktemp("programs") / "log", "tests.programs.asgi:application")
     yield process
-    process.stop()
+    process.kill()
 
 
 @pytest.fixture

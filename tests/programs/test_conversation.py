@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import jsonschema_rs
 import pytest
+from django import forms
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -371,6 +372,23 @@ def test_messages_that_come_too_fast_are_dropped(secret, talk):
     assert dropped
     assert {answer["code"] for answer in dropped} == {"too-fast"}
     wait_until(lambda: program.ask(None, type="ping", ref="later")["type"] == "pong")
+
+
+@pytest.mark.parametrize(
+    ("headers", "language"),
+    [
+        ({"Accept-Language": "ar-EG, de;q=0.5"}, "ar"),
+        ({"Accept-Language": "ar", "Cookie": "django_language=de"}, "de"),
+        ({}, "en"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_language_that_the_socket_was_opened_in(secret, talk, headers, language):
+    program = talk(secret, **headers)
+    program.hear("hello")
+    error = program.ask("error", type="start", job="count-rows", params={})
+    # A field that every program must fill in: Django's own words, whatever ours say.
+    with translation.override(language):
+        assert error["errors"][0]["detail"] == str(forms.Field.default_error_messages["required"])
 
 
 def test_one_watch_too_many_is_refused(alice, program_web, talk, secret):

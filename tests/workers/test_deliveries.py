@@ -30,7 +30,7 @@ def impatient(tmp_path_factory, django_db_setup):
         DJANGO_SETTINGS_MODULE="tests.tell_settings",
     )
     yield process
-    process.stop()
+    process.kill()
 
 
 def test_a_worker_posts_how_a_job_ended_again_until_it_is_taken(impatient, alice):

@@ -97,7 +97,7 @@ def test_a_cancelled_queued_job_never_runs_even_after_the_workers_restart(alice,
     try:
         assert ended(after).state == State.SUCCEEDED
     finally:
-        process.stop()
+        process.kill()
     assert later.exists()
     assert not touched.exists()
     job.refresh_from_db()
@@ -122,8 +122,8 @@ def test_a_soft_time_limit_is_a_timeout(worker, alice):
     assert job.error == "The job took longer than its time limit of 1 s."
 
 
-def test_a_killed_process_is_a_lost_worker(worker, alice):
-    job = ended(start(tasks.kill_yourself.s(), owner=alice))
+def test_a_killed_process_is_a_lost_worker(mortal, alice):
+    job = ended(mortal.start(tasks.kill_yourself.s(), owner=alice))
     assert (job.state, job.failure) == (State.FAILED, Failure.WORKER_LOST)
 
 
@@ -166,7 +166,7 @@ def test_other_pools_report_as_well(alice, tmp_path, pool):
         assert ended(beside).state == State.SUCCEEDED
         assert beside.step_list[1].current == 100
     finally:
-        process.stop()
+        process.kill()
 
 
 def test_a_task_that_is_no_job_makes_no_row(worker, alice, tmp_path):

@@ -25,7 +25,7 @@ def start_beat(log, *options, settings="tests.track_settings"):
 def beat(tmp_path):
     process = start_beat(tmp_path / "beat")
     yield process
-    process.stop()
+    process.kill()
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def tracking(tmp_path):
     options = {"queues": "tracked", "name": "t", "DJANGO_SETTINGS_MODULE": "tests.track_settings"}
     process = start_worker(tmp_path / "worker", "-P", "solo", **options)
     yield process
-    process.stop()
+    process.kill()
 
 
 def periodic(name, **fields):

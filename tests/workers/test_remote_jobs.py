@@ -36,7 +36,7 @@ class Farm(Process):
 def shared_farm(tmp_path_factory, django_db_setup):
     process = Farm(tmp_path_factory.mktemp("farm") / "log")
     yield process
-    process.stop()
+    process.kill()
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def poller(shared_farm, tmp_path_factory, request):
     options = ("-P", getattr(request, "param", "threads"), "-c", "4")
     process = start_worker(log, *options, queues="poll", name="poll", FARM_URL=shared_farm.url)
     yield process
-    process.stop()
+    process.kill()
 
 
 def submit(frames=30, behaviour="good") -> str:
@@ -266,7 +266,7 @@ def own_worker(farm, tmp_path):
 
     yield start_one
     for process in started:
-        process.stop()
+        process.kill()
 
 
 def test_a_worker_that_is_killed_between_two_polls_holds_nothing(farm, own_worker, tmp_path):

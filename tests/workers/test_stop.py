@@ -34,7 +34,7 @@ def own_worker(tmp_path):
 
     yield start_one
     for process in started:
-        process.stop()
+        process.kill()
 
 
 class Noted:
@@ -43,7 +43,7 @@ class Noted:
     def __init__(self, folder, name, **options):
         self.gate, self.runs = folder / f"{name}.gate", folder / f"{name}.runs"
         signature = tasks.deaf_until.s(str(self.gate), str(self.runs)).set(
-            queue=options.pop("queue", "default")
+            queue=options.pop("queue", "mortal")
         )
         self.job = start(signature, title=name, **options)
 
@@ -63,15 +63,17 @@ def lines(job):
     return list(job.lines.order_by("attempt", "number").values_list("text", flat=True))
 
 
-def test_a_process_is_ended_and_only_then_is_the_job_cancelled(worker, alice, tmp_path):
+def test_a_process_is_ended_and_only_then_is_the_job_cancelled(mortal, alice, tmp_path):
     stubborn, other = tmp_path / "stubborn", Noted(tmp_path, "other", owner=alice)
     bystander = other.running()
-    job = start(tasks.stubborn.s(str(tmp_path / "never"), str(stubborn)), owner=alice)
+    job = mortal.start(tasks.stubborn.s(str(tmp_path / "never"), str(stubborn)), owner=alice)
     wait_until(stubborn.exists)
     reached(job, State.RUNNING)
     assert job.stoppable
     pid = next(
-        child.pid for child in psutil.Process(worker.child.pid).children() if ignores_sigterm(child.pid)
+        child.pid
+        for child in psutil.Process(mortal.process.child.pid).children()
+        if ignores_sigterm(child.pid)
     )
     assert stop(job, by="alice").is_cancelling
     while psutil.pid_exists(pid):
@@ -85,7 +87,7 @@ def test_a_process_is_ended_and_only_then_is_the_job_cancelled(worker, alice, tm
     assert psutil.pid_exists(bystander)
     other.gate.touch()
     assert ended(other.job).state == State.SUCCEEDED
-    assert ended(start(tasks.add.s(1, 2), owner=alice)).state == State.SUCCEEDED
+    assert ended(mortal.start(tasks.add.s(1, 2), owner=alice)).state == State.SUCCEEDED
 
 
 def ignores_sigterm(pid):
@@ -94,7 +96,7 @@ def ignores_sigterm(pid):
     return bool(ignored >> (signal.SIGTERM - 1) & 1)
 
 
-def test_a_stopped_job_can_be_retried(worker, alice, tmp_path):
+def test_a_stopped_job_can_be_retried(mortal, alice, tmp_path):
     deaf = Noted(tmp_path, "deaf", owner=alice)
     first = deaf.running()
     stop(deaf.job)
@@ -143,9 +145,9 @@ def is_queued(job):
 
 
 @pytest.mark.parametrize("handles", [False, True], ids=["by finally", "by a handler of its own"])
-def test_a_task_may_clean_up_and_its_process_leaves_all_the_same(worker, alice, tmp_path, handles):
+def test_a_task_may_clean_up_and_its_process_leaves_all_the_same(mortal, alice, tmp_path, handles):
     seen, cleaned = tmp_path / "seen", tmp_path / "cleaned"
-    job = start(tasks.tidy.s(str(seen), str(cleaned), handles), owner=alice)
+    job = mortal.start(tasks.tidy.s(str(seen), str(cleaned), handles), owner=alice)
     pid = int(wait_until(lambda: seen.exists() and seen.read_text()))
     reached(job, State.RUNNING)
     stop(job, by="alice")
@@ -156,7 +158,7 @@ def test_a_task_may_clean_up_and_its_process_leaves_all_the_same(worker, alice, 
     wait_until(lambda: lines(job) == ["cleaning up", "Stopped at once by alice"], 10, "the log")
 
 
-def test_a_job_that_has_ended_stays_as_it_ended(worker, alice, tmp_path):
+def test_a_job_that_has_ended_stays_as_it_ended(mortal, alice, tmp_path):
     deaf = Noted(tmp_path, "deaf", owner=alice)
     deaf.running()
     seen = Job.objects.get(pk=deaf.job.pk)
@@ -166,7 +168,7 @@ def test_a_job_that_has_ended_stays_as_it_ended(worker, alice, tmp_path):
     assert ended(deaf.job).cancel_requested_at is None
 
 
-def test_one_that_ends_in_the_same_moment_ends_once(worker, alice, tmp_path):
+def test_one_that_ends_in_the_same_moment_ends_once(mortal, alice, tmp_path):
     for number in range(10):
         deaf = Noted(tmp_path, f"deaf {number}", owner=alice)
         deaf.running()
@@ -175,10 +177,10 @@ def test_one_that_ends_in_the_same_moment_ends_once(worker, alice, tmp_path):
         with suppress(NotStopped):
             stop(deaf.job)
         assert ended(deaf.job, 10).state in {State.SUCCEEDED, State.CANCELLED}
-    assert ended(start(tasks.add.s(1, 2), owner=alice)).state == State.SUCCEEDED
+    assert ended(mortal.start(tasks.add.s(1, 2), owner=alice)).state == State.SUCCEEDED
 
 
-def test_it_is_told_that_the_attempt_has_moved_on(worker, alice, tmp_path):
+def test_it_is_told_that_the_attempt_has_moved_on(mortal, alice, tmp_path):
     """Somebody saw an attempt; what runs now is the next, and must not be touched."""
     deaf = Noted(tmp_path, "deaf", owner=alice)
     deaf.running()
@@ -204,10 +206,10 @@ def told(job, attempt):
     return answers[0][job.worker]
 
 
-def test_any_number_of_presses_stop_it_once(worker, alice, tmp_path):
+def test_any_number_of_presses_stop_it_once(mortal, alice, tmp_path):
     """A second SIGTERM would cut its cleaning up short."""
     seen, cleaned, gate = tmp_path / "seen", tmp_path / "cleaned", tmp_path / "gate"
-    job = start(tasks.tidy.s(str(seen), str(cleaned), False, str(gate)), owner=alice)
+    job = mortal.start(tasks.tidy.s(str(seen), str(cleaned), False, str(gate)), owner=alice)
     wait_until(seen.exists)
     reached(job, State.RUNNING)
     ready = threading.Barrier(3)
@@ -226,7 +228,7 @@ def test_any_number_of_presses_stop_it_once(worker, alice, tmp_path):
     assert cleaned.exists()
     said = ["cleaning up", "Stopped at once by alice"]
     wait_until(lambda: lines(job) == said, 10, "the log")
-    assert ended(start(tasks.add.s(1, 2), owner=alice)).state == State.SUCCEEDED
+    assert ended(mortal.start(tasks.add.s(1, 2), owner=alice)).state == State.SUCCEEDED
     assert lines(job) == said
 
 

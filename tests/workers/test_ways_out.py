@@ -50,7 +50,7 @@ def tracking(tmp_path):
     options = {"DJANGO_SETTINGS_MODULE": "tests.pickle_settings", "C_FORCE_ROOT": "1"}
     process = start_worker(tmp_path / "log", "-c", "1", queues="tracked", name="t", **options)
     yield process
-    process.stop()
+    process.kill()
 
 
 def test_a_tracked_run_that_expires_is_a_job_that_failed(tracking):

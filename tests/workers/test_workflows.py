@@ -267,7 +267,7 @@ def own_worker(tmp_path, settings):
 
     yield start_one
     for process in started:
-        process.stop()
+        process.kill()
 
 
 def swept(condition, what):
