@@ -1,12 +1,15 @@
 """The language of who started a job, active while its task runs: what it logs, raises and returns is in it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import signals
 from django.conf import settings
 from django.utils import translation
 
-from status.headers import header
+from status.headers import header, header_of
+from status.models import Job
 
 HEADER = "status_language"
 
@@ -41,10 +44,30 @@ def keep(stored: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
+@contextmanager
+def of_job(job: Job | None) -> Iterator[None]:
+    """The language of who started `job`, for who says something of it in its stead: a sweep, a worker's main process.
+
+    Args:
+        job: with its signature; None, or one of which no language is known: the active one stays.
+
+    Example:
+        >>> with of_job(job):
+        ...     lose(job, _("The worker was lost."))
+    """
+    language = header_of(job.signature, HEADER) if job is not None else None
+    with translation.override(language if _is_known(language) else translation.get_language()):
+        yield
+
+
+def _is_known(language: Any) -> bool:
+    """Of another version of the project, it may be one that is not known here."""
+    return isinstance(language, str) and translation.check_for_language(language)
+
+
 def _on_prerun(task: Any, **kwargs: Any) -> None:
     language = header(task.request, HEADER)
-    # Of another version of the project, it may be one that is not known here.
-    if isinstance(language, str) and translation.check_for_language(language):
+    if _is_known(language):
         looks = translation.override(language)
         looks.__enter__()
         task.request.status_language_override = looks

@@ -7,7 +7,9 @@ takes. When one socket read has brought many messages, only the first goes that 
 from collections import deque
 from typing import Any
 
+import msgspec
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
+from channels_redis.serializers import MsgPackSerializer
 from redis.asyncio.client import PubSub
 
 Message = dict[str, Any]
@@ -23,6 +25,12 @@ class PubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_re
         ...     "default": {"BACKEND": "status.layer.PubSubLayer", "CONFIG": {"hosts": ["redis://127.0.0.1:6379/0"]}}
         ... }
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if type(self._serializer) is MsgPackSerializer:
+            # The same format in half the time.
+            self._serializer.from_bytes = msgspec.msgpack.decode
 
     def _get_layer(self) -> RedisPubSubLoopLayer:
         layer = super()._get_layer()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from celery.exceptions import Ignore
@@ -60,6 +60,7 @@ class LiveJob:
         "stoppable",
         "wake",
         "worker",
+        "written",
     )
 
     def __init__(
@@ -74,17 +75,17 @@ class LiveJob:
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.id = job_id
-        self.attempt = attempt
+        self.attempt, self.worker = attempt, worker
         self.polls = self.seq = 0
-        self.worker = worker
         self.started_at: datetime = timezone.now()
+        self.written: dict[str, Any] = {}
+        """What the row is known to hold of the reported columns."""
         self.cancel_requested_at: datetime | None = None
         self.fenced = False
         """Another attempt, or an ending, has overtaken this one."""
         self.refused = False
         """It may not run at all: the job ended before it began."""
-        self.eager, self.stoppable = eager, stoppable
-        self.member = member
+        self.eager, self.stoppable, self.member = eager, stoppable, member
         self.in_body = False
         """The task's own code runs now, and not Celery's before or after it."""
         self.sent_next = False
@@ -93,9 +94,8 @@ class LiveJob:
         self.stack: list[Step] = []
         self.loose: Step | None = None
         self.explicit = False
-        self.lines: deque[Line] = deque()
+        self.lines, self.wake = deque[Line](), wake
         self.line_count = self.dropped = self.file_count = 0
-        self.wake = wake
         # The one flag that the hot path looks at: somebody wants to be told, or has something to tell.
         self.attention = False
 

@@ -35,7 +35,7 @@ from status.models import Job, LogLine
 from status.outbox import Membership
 from status.states import TERMINAL, State
 from status.telling import Untold
-from status.watch import Ending, Watch, columns, finish_steps, moved
+from status.watch import Ending, Watch, columns, finish_steps, moved, unwritten
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +68,8 @@ class Reporter:
 
     def begin(self, live: LiveJob) -> None:
         """Report for `live` from now on."""
-        watch = Watch(live=live, published_at=0.0, checked_at=time.monotonic())
         self._begun = True
-        self._watches[live.id, live.attempt] = watch
+        watch = self._watches[live.id, live.attempt] = Watch(live=live, checked_at=time.monotonic())
         if live.eager:
             return
         live.wake = self._wake.set
@@ -280,9 +279,10 @@ class Reporter:
         self._save_lines(watch)
         live.seq += 1
         event = watch.snapshot(now)
-        kept = Job.objects.advance(
-            event.job, State.RUNNING, attempt=live.attempt, seq=live.seq, **columns(event)
-        )
+        # Until the database has answered nobody knows.
+        live.written, written = {}, columns(event)
+        kept = Job.objects.advance(event.job, State.RUNNING, attempt=live.attempt, seq=live.seq, **written)
+        live.written = written
         if not kept and (live.id, live.attempt) in self._watches:
             logger.warning("Job %s was overtaken: attempt %d stops", event.job, live.attempt)
             live.fenced = live.attention = True
@@ -336,7 +336,7 @@ class Reporter:
         try:
             if not self._save_lines(watch):
                 return False
-            written = columns(event) | {"failure": ending.failure, **at, **ending.columns}
+            written = unwritten(live, event) | {"failure": ending.failure, **at, **ending.columns}
             tell = None if live.eager or ending.state not in TERMINAL else self._tell_soon
             won = Job.objects.advance(
                 event.job, ending.state, attempt=live.attempt, seq=live.seq, tell=tell, **written

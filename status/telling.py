@@ -1,7 +1,7 @@
 """Telling owners that their jobs have ended, those of many jobs in one statement.
 
 Whoever ends a job writes the notification in the same transaction. Only the task's own end, by far the most frequent,
-is told a tenth of a second later by its process; what that process took with it when it died, the sweep tells. There
+is told a fifth of a second later by its process; what that process took with it when it died, the sweep tells. There
 is one notification for each attempt at most, so nothing is told twice, whoever else tells of it.
 """
 
@@ -28,7 +28,7 @@ from status.notifications import announce, mark_read
 
 logger = logging.getLogger(__name__)
 
-TELL_SECONDS = 0.1
+TELL_SECONDS = 0.2
 """After so long the owners of what has ended here are told."""
 RETRY_SECONDS = 1.0
 PLACE = "status.told"

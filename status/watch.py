@@ -96,6 +96,12 @@ def columns(event: JobEvent) -> dict[str, Any]:
     }
 
 
+def unwritten(live: LiveJob, event: JobEvent) -> dict[str, Any]:
+    """As `columns`, without what the row holds already: an index of a column that is written is written as well."""
+    known = live.written
+    return {k: v for k, v in columns(event).items() if k not in known or known[k] != v}
+
+
 def finish_steps(live: LiveJob, ending: Ending) -> None:
     """A job that succeeded has done all its steps; else the running one stays where it was left."""
     if ending.state == State.SUCCEEDED:

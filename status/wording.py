@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from status import usual
 from status.events import Step
+from status.headers import POLL_HEADER, header_of
 from status.models import Job
 from status.rendering import MOST_COUNTED
 from status.states import State
@@ -145,6 +146,15 @@ def phase(job: Job) -> str:
     if job.is_live:
         return _("Step %(number)d of %(count)d: %(name)s") % place
     return _("Stopped at step %(number)d of %(count)d: %(name)s") % place
+
+
+def waits_for(job: Job) -> str:
+    """What somebody is to do before a job goes on: "Waits for someone: approve the draft"; empty for nothing."""
+    if job.state != State.WAITING or job.poll_at is None:
+        return ""
+    # A message of before this was carried is shorter.
+    what = "".join((header_of(job.poll_signature, POLL_HEADER) or [])[3:])
+    return _("Waits for someone: %s") % what if what else ""
 
 
 def members(job: Job) -> str:

@@ -183,11 +183,19 @@ def test_a_member_that_is_not_shown_changes_the_counts_alone(whole):
     _region, before = look(whole)
     Job.objects.filter(parent=whole, position=29).update(state=State.SUCCEEDED)
     Job.objects.filter(parent=whole, position=28).update(state=State.QUEUED, progress=0.9)
-    # The first that succeeded: a count more.
-    assert list(moved(whole, before)) == ["members"]
-    _region, before = look(whole)
-    Job.objects.filter(parent=whole, position=28).update(state=State.SUCCEEDED)
+    # The first that succeeded has its place among the counts already.
     assert list(moved(whole, before)) == ["members/tally-queued", "members/tally-succeeded"]
+
+
+def test_a_member_that_ends_while_all_are_shown_changes_what_is_said_of_it_alone(whole):
+    Job.objects.filter(parent=whole, position__gte=20).delete()
+    _region, before = look(whole)
+    part = member(whole, 1)
+    Job.objects.filter(pk=part.pk).update(state=State.FAILED, error="No such file.")
+    wanted = {f"members/{part.cell_id}{of}" for of in ("", "-state", "-note")}
+    found = moved(whole, before)
+    assert set(found) == wanted | {"members/tally-running", "members/tally-failed"}
+    assert "No such file." in found[f"members/{part.cell_id}-note"]
 
 
 def test_a_member_that_changes_its_state_changes_the_list(whole):

@@ -413,7 +413,7 @@ def test_an_e_mail_is_in_the_language_that_was_chosen_in(alice, by_mail, broker,
         Job.objects.advance(job.pk, State.SUCCEEDED, attempt=1)
     broker.work()
     (letter,) = django_mail.outbox
-    assert '<html lang="de">' in letter.alternatives[0].content
+    assert '<html lang="de" dir="ltr">' in letter.alternatives[0].content
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from status import access, channel
 from status.broadcast import broadcast
 from status.call_off import add_postscript
 from status.events import JobEvent, Line, ListEvent, LogoutEvent, Step
-from status.hub import Connection, core, people, subscription
+from status.hub import Connection, core, painting, people, subscription
 from status.hub.core import Hub
 from status.hub.painting import paint
 from status.hub.slots import Frame, packed
@@ -217,10 +217,10 @@ async def test_a_partial_that_breaks_takes_no_heartbeat_along(hub, alice, job, s
 async def test_an_older_event_is_ignored(hub, alice, job):
     socket = await open_socket(hub, alice, progress(job))
     hub._accept_job(at(job, 9, 900))
-    hub._accept_job(at(job, 3, 300))
+    hub._accept_job(at(job, 3, 3000))
     hub._accept_job(at(job, 10, 910))
-    await until(lambda: "910" in socket.text)
-    assert "300" not in socket.text
+    await until(lambda: "910 / " in socket.text)
+    assert "3,000 / " not in socket.text
 
 
 async def test_a_state_change_waits_for_nobody(hub, alice, job, settings):
@@ -243,7 +243,6 @@ async def test_equal_html_is_not_sent_again(hub, alice, job):
 
 
 async def test_many_who_watch_share_one_rendering(hub, alice, operator, job, monkeypatch):
-    from status.hub import painting
 
     rendered = []
     real = painting.render
@@ -307,7 +306,6 @@ async def test_a_partial_that_reads_rows_is_painted_in_the_thread(
     hub, alice, job, settings, tmp_path, monkeypatch
 ):
     """Also where it stands in for one of ours that reads none."""
-    from status.hub import painting
 
     folder = tmp_path / "status" / "partials"
     folder.mkdir(parents=True)
@@ -320,6 +318,34 @@ async def test_a_partial_that_reads_rows_is_painted_in_the_thread(
         hub._accept_job(at(job, seq, seq))
         await until(lambda seq=seq: socket.last("badge") == f"running, alice: {seq}")
     assert BADGE not in painting._QUICK
+
+
+async def test_many_pages_are_painted_by_turns_and_the_first_need_not_wait_for_the_last(
+    hub, alice, monkeypatch
+):
+    jobs = [Job(task="t", title="T", owner=alice, state=State.RUNNING, seq=1) for _ in range(120)]
+    await Job.objects.abulk_create(jobs)
+    sockets = [await open_socket(hub, alice, progress(job)) for job in jobs]
+    turns = []
+    monkeypatch.setattr(core, "hand_out", lambda frame, connections: turns[-1].append(frame))
+    monkeypatch.setattr(
+        core, "paint_at_once", lambda *args: turns.append([]) or painting.paint_at_once(*args)
+    )
+    for number, job in enumerate(jobs):
+        hub._accept_job(at(job, 2, 100 + number))
+    await until(lambda: sum(map(len, turns)) == len(sockets))
+    assert [len(frames) for frames in turns] == [50, 50, 20]
+    # Who came first is painted first.
+    shown = [re.search(r"(\d+) / ", frame.text)[1] for frames in turns for frame in frames]
+    assert shown == [str(100 + number) for number in range(120)]
+
+
+async def test_a_page_of_more_than_a_turn_is_painted_whole(hub, alice, job):
+    regions = [Region(Subject.job(job.pk), PROGRESS, f"part-{number}") for number in range(60)]
+    socket = await open_socket(hub, alice, *regions)
+    hub._accept_job(at(job, 2, 444))
+    await until(lambda: socket.text.count("444 / ") == 60)
+    assert len(socket.frames) == 2
 
 
 async def test_what_is_painted_at_once_overtakes_nothing_that_the_thread_paints(hub, alice, job, monkeypatch):
@@ -336,7 +362,7 @@ async def test_what_is_painted_at_once_overtakes_nothing_that_the_thread_paints(
     monkeypatch.setattr(core, "paint", slow)
     joining = asyncio.create_task(open_socket(hub, alice, *regions))
     await until(held.is_set)
-    hub._accept_job(at(job, 3, 300))
+    hub._accept_job(at(job, 3, 3000))
     await asyncio.sleep(0.05)
     hold.set()
     late = await joining
@@ -680,7 +706,6 @@ async def test_a_jobs_files_are_read_once_and_not_with_every_event(hub, alice, j
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    from status.hub import painting
     from status.models import Attachment
 
     region = Region(Subject.job(job.pk), "status/partials/files.html", "files")

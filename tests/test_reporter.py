@@ -4,17 +4,18 @@ import threading
 import time
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 
 from status import channel, reporter
 from status.events import JobEvent
 from status.live import LiveJob, set_current
 from status.models import Job
+from status.models.queries import JobQuerySet
 from status.progress import JobCancelled, log, plan, step, track
 from status.reporter import Reporter
 from status.speed import Speed
 from status.states import State
-from status.watch import Ending, Watch
+from status.watch import Ending, Watch, unwritten
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -284,3 +285,30 @@ def test_update_and_track_do_no_io(running, monkeypatch):
         for number in track(range(2000), "Import"):
             step("inner").update(number)
             log("line %d", number, level=logging.INFO)
+
+
+def test_an_end_writes_what_the_row_does_not_hold_yet_and_nothing_else(running):
+    own, live, job = running
+    held = {"worker": "w", "stoppable": False, "started_at": live.started_at, "line_count": 0, "steps": []}
+    live.worker, live.written = "w", held
+    assert set(unwritten(live, live.event())) & set(held) == set()
+    plan({"a": 1})
+    assert {"steps"} == set(unwritten(live, live.event())) & set(held)
+    Job.objects.update(worker="untouched")
+    own.end(live, Ending(state=State.SUCCEEDED))
+    job.refresh_from_db()
+    assert (job.worker, [step.name for step in job.step_list]) == ("untouched", ["a"])
+
+
+def test_after_a_write_whose_answer_was_lost_all_is_written_again(running, fast, monkeypatch):
+    own, live, job = running
+    advance, live.written = JobQuerySet.advance, {"worker": ""}
+
+    def lose_the_answer(self, *args, **kwargs):
+        advance(self, *args, **kwargs)
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(JobQuerySet, "advance", lose_the_answer)
+    wait_until(lambda: live.written == {})
+    monkeypatch.undo()
+    wait_until(lambda: live.written)

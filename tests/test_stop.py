@@ -139,13 +139,18 @@ def test_of_all_executions_of_a_job_the_right_one_is_taken(monkeypatch):
 @pytest.fixture
 def worker_state(monkeypatch, transactional_db):
     """A worker with a prefork pool, as the command sees it, and what becomes of its processes."""
-    killed, timers = [], []
+    killed, timers, looks = [], [], []
     monkeypatch.setattr(stopping, "_stops", {})
     monkeypatch.setattr(stopping, "_hands_out_singly", lambda pool: True)
-    pool = SimpleNamespace(terminate_job=lambda pid, number: killed.append((pid, number.name)))
+    pool = SimpleNamespace(
+        terminate_job=lambda pid, number: killed.append((pid, number.name)),
+        _pool=SimpleNamespace(maintain_pool=lambda: looks.append(len(killed))),
+    )
     timer = SimpleNamespace(call_after=lambda seconds, act, args: timers.append((act, args)))
     consumer = SimpleNamespace(pool=pool, timer=timer)
-    return SimpleNamespace(consumer=consumer, hostname="nobody@test", killed=killed, timers=timers)
+    return SimpleNamespace(
+        consumer=consumer, hostname="nobody@test", killed=killed, timers=timers, looks=looks
+    )
 
 
 def begun(job, monkeypatch, **headers):
@@ -172,11 +177,26 @@ def test_a_message_that_goes_back_to_the_broker_ends_the_job_all_the_same(runnin
     begun(job, monkeypatch, status_attempt=1)
     stopping.obey(worker_state, str(job.pk), 1, "")
     monkeypatch.setattr("celery.worker.state.active_requests", set())
-    [(act, args)] = worker_state.timers
-    act(*args)
+    for act, args in worker_state.timers:
+        act(*args)
     job.refresh_from_db()
     assert job.state == State.CANCELLED
     assert job.lines.get().text == "Stopped at once"
+    assert worker_state.looks == []
+
+
+def test_the_pool_looks_for_the_process_until_it_has_gone(running, monkeypatch, worker_state):
+    job = running(cancel_requested_at=timezone.now())
+    begun(job, monkeypatch, status_attempt=1)
+    stopping.obey(worker_state, str(job.pk), 1, "")
+    for looks in range(1, 4):
+        act, args = worker_state.timers.pop()
+        act(*args)
+        assert len(worker_state.looks) == looks
+    assert stopping.finish(str(job.pk))
+    act, args = worker_state.timers.pop()
+    act(*args)
+    assert len(worker_state.looks) == 3
 
 
 def test_the_loss_of_a_later_attempt_is_not_taken_for_the_stop(running, monkeypatch, worker_state):

@@ -4,6 +4,7 @@ from typing import ClassVar
 import pytest
 from celery import current_app
 from django.utils import timezone
+from django.utils.translation import get_language
 
 from status import outbox, workflow
 from status.jobs import retry, start
@@ -117,6 +118,16 @@ def test_a_silent_worker_is_lost_and_says_what_is_known(sent):
     assert (job.state, job.failure, alive.state) == (State.FAILED, Failure.WORKER_LOST, State.RUNNING)
     assert "w1@x" in job.error
     assert sent == []
+
+
+def test_it_is_said_in_the_language_of_who_started_the_job(sent, monkeypatch):
+    monkeypatch.setattr(sweep, "_", lambda text: f"{get_language()}: {text}")
+    for known in ("de", "tlh"):
+        job = make(silent_seconds=60)
+        job.signature["options"] = {"headers": {"status_language": known}}
+        job.save()
+    assert sweep.expire_leases() == 2
+    assert {job.error.split(":")[0] for job in Job.objects.all()} == {"de", "en"}
 
 
 def test_what_is_safe_to_repeat_is_repeated(sent):

@@ -73,7 +73,7 @@ def test_all_that_ended_meanwhile_is_told_in_one_statement(
     assert not own._untold
 
 
-def test_it_is_told_within_a_tenth_of_a_second_while_another_job_says_nothing(published, alice, settings):
+def test_it_is_told_soon_while_another_job_says_nothing(published, alice, settings):
     settings.STATUS = {"CHECKPOINT_SECONDS": 60}
     own = Reporter()
     quiet = LiveJob(Job.objects.create(task="t", title="Quiet", state=State.RUNNING).pk)

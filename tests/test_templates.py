@@ -15,6 +15,7 @@ from django.test.html import Element, parse_html
 from django.urls import include, path
 
 from status.events import Line, Step
+from status.headers import POLL_HEADER
 from status.models import Attachment, Job
 from status.rendering import beat, last_beat
 from status.states import Failure, State
@@ -249,6 +250,19 @@ def test_progress_shows_numbers():
 
     for expected in ("Step 2 of 3", "43%", "1,204 / 5,000 rows", "1,204 rows/s", "2 min 5 s left"):
         assert expected in text
+
+
+@pytest.mark.parametrize("partial", ["card", "progress"])
+def test_a_wait_for_somebody_says_for_what(partial):
+    signature = {"options": {"headers": {POLL_HEADER: [0, 0, False, NASTY]}}}
+    fields = {"poll_at": NOON, "poll_signature": signature}
+
+    html = render(f"status/partials/{partial}.html", job=make_job("waiting", **fields))
+
+    assert f"Waits for someone: {ESCAPED}" in html
+    assert "Waits for" not in render(f"status/partials/{partial}.html", job=make_job("running", **fields))
+    del signature["options"]["headers"][POLL_HEADER][3:]
+    assert "Waits for" not in render(f"status/partials/{partial}.html", job=make_job("waiting", **fields))
 
 
 def test_cancelling_promises_no_time():

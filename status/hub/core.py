@@ -195,9 +195,10 @@ class Hub(Subscription):
             return
         held = entry.event.milestone if entry.event else None
         if entry.offer(event) and entry.event is not None:
-            counters.repaired += read and entry.event.milestone != held
-            self._mark(entry, urgent=entry.event.milestone != held, counts=not read)
-            for beside in entry.counts_beside if entry.event.milestone != held else ():
+            is_urgent = entry.event.milestone != held
+            counters.repaired += read and is_urgent
+            self._mark(entry, urgent=is_urgent, counts=not read)
+            for beside in entry.counts_beside if is_urgent else ():
                 self._count_soon(beside)
             return
         counters.outdated += not read

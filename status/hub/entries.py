@@ -94,7 +94,7 @@ class Entry:
         """Take `event` if it is newer; whether anything changed."""
         held = self.event
         newest = event.over(held)
-        if newest is held or newest == held:
+        if newest is held:
             return False
         self._take_lines(event, newest)
         self.stale = self.stale or newest.is_terminal or (held is not None and _needs_row(newest, held))

@@ -171,7 +171,8 @@ class Job(models.Model):
                 name="status_job_member_ended",
                 condition=Q(finished_at__isnull=False, parent__isnull=False),
             ),
-            models.Index(fields=["root", "state"], name="status_job_root"),
+            # Without those that are members of nothing, whose every change of state would be written here too.
+            models.Index(fields=["root", "state"], name="status_job_below", condition=Q(root__isnull=False)),
             models.Index(fields=["key"], name="status_job_key", condition=Q(key__isnull=False)),
             models.Index(
                 fields=["refreshed_at"],

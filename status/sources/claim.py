@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 SENT_BY_NOW = Coalesce("sent_at", Now())
 """Whoever sent the message may not have noted that yet."""
 
+UNREPORTED = {name: FRESH[name] for name in ("steps", "progress", "rate", "time_left_seconds", "line_count")}
+"""What the row of a first attempt holds until its worker reports."""
+
 
 def attempt_of(request: Any) -> int | None:
     """The attempt that a message asks for; None when the run is no job."""
@@ -91,6 +94,7 @@ def claim(live: LiveJob, task: Any) -> None:
     # What waits for a poll is not queued; the polls of ten thousand jobs make it worth while to know.
     begun = not remote.is_poll(task.request) and _begin(live, columns)
     if begun and live.attempt == 1:
+        live.written = UNREPORTED | {name: columns[name] for name in ("started_at", "worker", "stoppable")}
         return
     held = Job.objects.filter(pk=live.id).first()
     if held is None and children.restore(live, task):

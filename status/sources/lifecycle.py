@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connections, router
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import channel, clean, conf
+from status import channel, clean, conf, languages
 from status.call_off import call_off
 from status.headers import header
 from status.jobs import lose, tell_parent
@@ -192,6 +192,8 @@ def _on_failure(
     elif failure == Failure.WORKER_LOST:
         _on_lost_process(task_id, exception)
     elif failure == Failure.TIMEOUT:
+        with languages.of_job(Job.objects.filter(pk=task_id).first()):
+            columns["error"] = _timeout_text(sender, exception)
         _end_from_outside(task_id, State.FAILED, failure=failure, **columns)
 
 
@@ -200,7 +202,9 @@ def _on_lost_process(task_id: str, reason: Any) -> bool:
     if stopping.finish(task_id):
         return True
     job = Job.objects.filter(pk=task_id).first()
-    return job is not None and lose(job, _("The process that ran the job died: %s") % reason)
+    with languages.of_job(job):
+        text = _("The process that ran the job died: %s") % reason
+    return job is not None and lose(job, text)
 
 
 def _timeout_text(task: Any, exception: BaseException) -> str:
@@ -240,7 +244,8 @@ def _expire(task_id: str, attempt: int) -> None:
         # What a task has put back comes under its own attempt again, and at no certain time.
         is_own = attempt == job.attempt and (job.state == State.QUEUED or job.next_at is None)
         if is_own or (job.state == State.WAITING and attempt == job.attempt + 1):
-            error = _("The job expired before a worker could begin it.")
+            with languages.of_job(job):
+                error = _("The job expired before a worker could begin it.")
             columns = {"failure": Failure.TIMEOUT, "error": error, "only_from": [job.state]}
             _end_from_outside(task_id, State.FAILED, **columns)
 

@@ -26,7 +26,7 @@ from django.utils.translation import ngettext
 
 from status import clean, conf, jobs, outbox
 from status.call_off import add_postscript, call_off, called_off_by
-from status.headers import header
+from status.headers import POLL_HEADER, header
 from status.live import LiveJob, current_job
 from status.models import Job
 from status.outbox import as_json
@@ -38,7 +38,6 @@ from status.states import State
 from status.watch import Ending
 
 NAME = "status.polls"
-POLL_HEADER = "status_poll"
 LONGEST_PAUSE_SECONDS = 300.0
 AT_ONCE = 500
 RESEND_SECONDS = 60.0
@@ -106,9 +105,9 @@ def poll_again(
         kwargs: keyword arguments of the next poll, where they differ from this one's.
         on_cancel: a task that cancels the remote work. It is sent once, when the job is cancelled or passes its
             deadline; how it went is a line in the job's log. Once given, it holds for all later polls.
-        waits_for: what a person is to do before the work goes on ("approve the draft"). The job's owner is told,
-            and its log, when the wait begins: by the first poll that says so, or says something else than the one
-            before. Default: it waits for nobody.
+        waits_for: what a person is to do before the work goes on ("approve the draft"). The job's page says so
+            while it waits. The job's owner is told, and its log, when the wait begins: by the first poll that says
+            so, or says something else than the one before. Default: it waits for nobody.
         longest: seconds; the longest pause after failures.
 
     Returns:

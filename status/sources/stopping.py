@@ -18,7 +18,7 @@ from celery import signals
 from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils.translation import gettext as _
 
-from status import channel, conf
+from status import channel, conf, languages
 from status.call_off import add_postscript, call_off
 from status.models import Job
 from status.outbox import ATTEMPT_HEADER
@@ -212,6 +212,8 @@ def _end(stop: Stop) -> None:
     if Job.objects.advance(stop.job_id, State.CANCELLED, attempt=stop.attempt):
         channel.publish(*Job.objects.events([stop.job_id]))
         call_off(stop.job_id)
-    if Job.objects.filter(pk=stop.job_id, attempt=stop.attempt, state=State.CANCELLED).exists():
-        text = _("Stopped at once by %s") % stop.by if stop.by else _("Stopped at once")
+    job = Job.objects.filter(pk=stop.job_id, attempt=stop.attempt, state=State.CANCELLED).first()
+    if job is not None:
+        with languages.of_job(job):
+            text = _("Stopped at once by %s") % stop.by if stop.by else _("Stopped at once")
         add_postscript(stop.job_id, logging.WARNING, text, leave=conf.current().log_buffer)

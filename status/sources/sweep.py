@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from status import conf, jobs, outbox, queues, searching, telling, workers, workflow
+from status import conf, jobs, languages, outbox, queues, searching, telling, workers, workflow
 from status.broadcast import retain
 from status.models import Job, Topic
 from status.sources import delivering
@@ -120,10 +120,9 @@ def expire_leases() -> int:
     silent = Job.objects.filter(state=State.RUNNING, heartbeat_at__lt=timezone.now() - lease)
     lost = 0
     for job in silent.order_by("heartbeat_at")[:MOST_AT_ONCE]:
-        reason = _("The worker %(worker)s was lost: nothing was heard of it since %(at)s.") % {
-            "worker": job.worker,
-            "at": f"{job.heartbeat_at:%H:%M:%S} UTC",
-        }
+        facts = {"worker": job.worker, "at": f"{job.heartbeat_at:%H:%M:%S} UTC"}
+        with languages.of_job(job):
+            reason = _("The worker %(worker)s was lost: nothing was heard of it since %(at)s.") % facts
         if jobs.lose(job, reason):
             logger.warning("Job %s, attempt %d: worker %s is lost", job.pk, job.attempt, job.worker)
             lost += 1

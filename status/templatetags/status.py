@@ -36,6 +36,7 @@ from status.wording import (
     speed,
     standing,
     time_left,
+    waits_for,
 )
 
 register = template.Library()
@@ -52,6 +53,7 @@ for word in (
     speed,
     standing,
     time_left,
+    waits_for,
 ):
     register.filter(word)
 register.filter(timeline)

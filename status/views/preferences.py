@@ -37,6 +37,7 @@ class PreferencesForm(forms.Form):
         max_length=webhooks.LONGEST_ADDRESS,
         assume_scheme="https",
         help_text=_("What is chosen above is sent there as a signed POST with JSON."),
+        widget=forms.URLInput({"dir": "ltr"}),
     )
 
     def __init__(self, data: Any, *, held: Preferences) -> None:

@@ -9,6 +9,7 @@ from status.models import Delivery, Job, Notification, Preferences
 from status.sources.delivering import send_due
 from status.sources.remote import send_due as send_polls
 from status.states import State
+from status.wording import waits_for
 from tests import tasks
 from tests.conftest import ended, reached
 from tests.processes import start_worker, wait_until
@@ -68,10 +69,11 @@ def test_who_owns_a_job_that_waits_for_somebody_is_told_once(impatient, alice, t
         job.refresh_from_db()
         return job.polls >= times
 
+    assert waits_for(job) == "Waits for someone: approve the draft"
     wait_until(lambda: polled(3), what="three polls")
     approval.touch()
     wait_until(lambda: polled(4), what="the last poll")
-    ended(job)
+    assert waits_for(ended(job)) == ""
     told = Notification.objects.order_by("pk").values_list("kind", "title")
     assert list(told) == [("waiting", "Draft of May: approve the draft"), ("succeeded", "Draft of May")]
     assert job.lines.filter(text="Waits for someone: approve the draft").count() == 1
