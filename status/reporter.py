@@ -26,7 +26,6 @@ from django.db import (
     connections,
 )
 from django.utils import timezone
-from django.utils.translation import ngettext
 
 from status import channel, conf, forks, threads, workflow
 from status.events import JobEvent, Line
@@ -69,7 +68,7 @@ class Reporter:
     def begin(self, live: LiveJob) -> None:
         """Report for `live` from now on."""
         self._begun = True
-        watch = self._watches[live.id, live.attempt] = Watch(live=live, checked_at=time.monotonic())
+        self._watches[live.id, live.attempt] = Watch(live=live, checked_at=time.monotonic())
         if live.eager:
             return
         live.wake = self._wake.set
@@ -291,12 +290,7 @@ class Reporter:
         """Write the lines that are not in the table yet; whether they are now."""
         watch.take_lines()
         if watch.live.dropped:
-            dropped, watch.live.dropped = watch.live.dropped, 0
-            text = ngettext(
-                "%(count)d line could not be kept.", "%(count)d lines could not be kept.", dropped
-            )
-            watch.live.add_line(logging.WARNING, text % {"count": dropped})
-            watch.take_lines()
+            watch.tell_dropped()
         if not watch.unsaved:
             return True
         lines = list(watch.unsaved)

@@ -1,11 +1,13 @@
 """What the reporter remembers of a job that runs in its process, and how it ended."""
 
+import logging
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import ngettext
 
 from status import clean, conf, threads
 from status.events import JobEvent, Line
@@ -57,6 +59,13 @@ class Watch:
             self.unsaved.popleft()
             self.live.dropped += 1
         return taken
+
+    def tell_dropped(self) -> None:
+        """Say in the log how many of its lines could not be kept since that was last said."""
+        dropped, self.live.dropped = self.live.dropped, 0
+        text = ngettext("%(count)d line could not be kept.", "%(count)d lines could not be kept.", dropped)
+        self.live.add_line(logging.WARNING, text % {"count": dropped})
+        self.take_lines()
 
 
 def moved(event: JobEvent, last: JobEvent | None) -> bool:

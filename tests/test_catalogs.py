@@ -1,8 +1,11 @@
 """Every string that people read has a translation into each language, with the same placeholders."""
 
 import re
+from pathlib import Path
 
 import pytest
+from babel.messages.mofile import read_mo
+from django.apps import apps
 
 from config import catalogs
 
@@ -49,3 +52,24 @@ def test_translations_have_the_placeholders_of_what_they_translate(app, language
             # A form for exactly one or two need not say the number.
             is_one_number = message.pluralizable and place < len(texts) - 1
             assert found <= wanted if is_one_number else found == wanted, (message.id, text)
+
+
+@pytest.mark.parametrize("language", catalogs.LANGUAGES)
+def test_no_app_that_stands_before_ours_says_the_same_otherwise(language):
+    """Django merges all catalogs, and the first app wins: what it says otherwise needs a context."""
+    before = {}
+    for config in apps.get_app_configs():
+        own = {key(message): message.string for message in _said_by(config, language)}
+        if config.label in catalogs.SOURCES:
+            assert {text: own[text] for text in own.keys() & before.keys() if own[text] != before[text]} == {}
+        before = own | before
+
+
+def _said_by(config, language):
+    if config.label in catalogs.SOURCES:
+        return [message for message in catalogs.read(config.label, language) if message.id]
+    path = Path(config.path) / "locale" / language / "LC_MESSAGES" / "django.mo"
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        return [message for message in read_mo(file) if message.id]
