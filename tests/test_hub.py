@@ -56,7 +56,8 @@ class Socket:
 
     @property
     def text(self):
-        return "".join(self.frames)
+        # The digits of a moment are no news of a job.
+        return re.sub(r"told=[\d.]+", "", "".join(self.frames))
 
     def last(self, region_id):
         """What a region's element holds after all frames."""
