@@ -36,8 +36,8 @@ def _one_viewer_each(stack: Stack) -> Figure:
         measured=f"{seen:,} of {sent:,} updates seen, p99 {late:,.0f} ms, {found['busy']:.0%} of a core",
         bound="none lost, p99 ≤ 300 ms, ≤ 1 core",
         holds=seen == sent and late <= 300 and found["busy"] <= 1,
-        limit="two fifths rendering the cells, a third receiving from Redis and reading events, the rest the "
-        "sockets and the loop",
+        limit="half is rendering the cells and comparing them, a quarter reading events and keeping the newest, the "
+        "rest the sockets and the loop",
     )
 
 

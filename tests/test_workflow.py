@@ -469,7 +469,7 @@ def test_of_many_calls_in_half_a_second_one_computes(run):
     while timezone.now() - begun < timedelta(seconds=workflow.REFRESH_SECONDS / 2):
         pauses.append(workflow.refresh_in_turn(job.pk, timezone.now())[0])
     assert computed(job) == before + 1
-    assert len(pauses) > 20
+    assert len(pauses) > 2
     # The first has computed it; the others shall come again in time.
     assert pauses[0] == 0.0
     assert all(0 < pause <= workflow.REFRESH_SECONDS for pause in pauses[1:])

@@ -44,6 +44,8 @@ def test_sets_a_webhook_up_sees_its_secret_once_and_how_a_test_went(visit, alice
     page.get_by_role("button", name="Send a test: Webhook").click()
     expect(page.locator("[data-channel=webhook]")).to_contain_text("On its way")
     assert secret not in page.content()
+    # Until the style sheet has come the page is as wide as its longest word.
+    page.wait_for_load_state()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     # A worker has tried.
     Delivery.objects.update(state="failed", tries=8, error="The receiver answered 500 Internal Server Error.")

@@ -148,10 +148,10 @@ def test_a_worker_that_stops_lets_its_tasks_end_and_sends_everything(own_worker,
     job = reached(start(tasks.pulse.s(10, 0.1).set(queue="own"), owner=alice), State.RUNNING)
     page = open_page(f"/jobs/{job.pk}/", alice)
     with page.socket() as socket:
-        socket.recv(timeout=20)
+        frame = socket.recv(timeout=20)
         worker.child.send_signal(signal.SIGTERM)
-        while 'data-job-state="succeeded"' not in socket.recv(timeout=20):
-            pass
+        while 'data-job-state="succeeded"' not in frame:
+            frame = socket.recv(timeout=20)
     assert worker.child.wait(20) == 0
     assert "Traceback" not in worker.output()
 
