@@ -203,7 +203,9 @@ def test_the_default_view_is_what_the_bare_list_shows(client, mine, alice):
     assert client.get("/jobs/").status_code == 200
 
 
-@pytest.mark.parametrize(("name", "says"), [("", "1 to 60"), ("x" * 61, "1 to 60"), ("Broken", "already")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("", "60 characters"), ("x" * 61, "60 characters"), ("Broken", "already")]
+)
 def test_a_bad_name_is_refused(client, mine, name, says):
     save(client)
     response = save(client, name=name, query="queue=mail")
