@@ -425,7 +425,7 @@ def test_cancelling_asks_once_and_leaves_what_has_ended(program, job):
 
 def test_a_failed_job_is_retried_and_no_other(program, job):
     path = f"/api/jobs/{job.pk}/retry"
-    assert "running" in is_problem(post(program, path), 409)["detail"]
+    assert "Running" in is_problem(post(program, path), 409)["detail"]
     Job.objects.update(
         state=State.FAILED, signature={"task": "tests.tasks.add", "args": [1, 2], "kwargs": {}}
     )
