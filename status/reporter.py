@@ -69,7 +69,7 @@ class Reporter:
     def begin(self, live: LiveJob) -> None:
         """Report for `live` from now on."""
         self._begun = True
-        watch = self._watches[live.id, live.attempt] = Watch(live=live, checked_at=time.monotonic())
+        self._watches[live.id, live.attempt] = Watch(live=live, checked_at=time.monotonic())
         if live.eager:
             return
         live.wake = self._wake.set
