@@ -465,6 +465,7 @@ class Lifecycle(RuleBasedStateMachine):
             assert entry.is_over
 
 
+@pytest.mark.timeout(600)
 def test_whatever_happens_the_row_ends_as_it_truly_was(settings):
     settings.STATUS = {"LEASE_SECONDS": LEASE_SECONDS}
     run_state_machine_as_test(

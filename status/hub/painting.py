@@ -62,7 +62,10 @@ class Painter:
             finally:
                 close_old_connections()
 
-        self._last = future = self._thread.submit(run)
+        future = self._thread.submit(run)
+        if work is not read_events:
+            # To read all rows takes long, and paints nothing.
+            self._last = future
         return await asyncio.wrap_future(future)
 
     async def stop(self) -> None:

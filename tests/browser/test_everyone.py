@@ -183,8 +183,8 @@ def show(page, house, name):
         page.goto("/problem/")
     elif name == "schedule-refused":
         page.goto(house["schedule-crontab"])
-        page.get_by_label("Minute").fill("nonsense")
-        page.get_by_role("button", name="Save").last.click()
+        page.locator("#id_minute").fill("nonsense")
+        page.locator("main form button.button-primary").last.click()
         expect(page.locator("main .errorlist").first).to_be_visible()
     elif name in EMPTY:
         as_newcomer(page, EMPTY[name])

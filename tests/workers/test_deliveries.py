@@ -75,5 +75,6 @@ def test_who_owns_a_job_that_waits_for_somebody_is_told_once(impatient, alice, t
     wait_until(lambda: polled(4), what="the last poll")
     assert waits_for(ended(job)) == ""
     told = Notification.objects.order_by("pk").values_list("kind", "title")
+    wait_until(lambda: told.count() == 2)
     assert list(told) == [("waiting", "Draft of May: approve the draft"), ("succeeded", "Draft of May")]
     assert job.lines.filter(text="Waits for someone: approve the draft").count() == 1
