@@ -54,7 +54,7 @@ def test_a_language_that_the_worker_does_not_know_is_left_alone(worker, alice):
 def test_what_the_workers_main_process_says_of_it_does_too(worker, alice):
     with translation.override("de"):
         job = jobs.start(tasks.much_too_slow.s(), owner=alice)
-        text = translation.gettext("The job took longer than its time limit of %g s.") % 1
+        text = translation.gettext("The job took longer than its time limit of %s s.") % 1
     assert ended(job).error == text
 
 
