@@ -191,6 +191,18 @@ class JobEvent:
             return replace(newer, cancel_requested_at=asked)
         return newer
 
+    def is_behind(self, attempt: int, state: str, seq: int, cancel_requested_at: datetime | None) -> bool:
+        """Whether `over` would take anything of an event that stands there.
+
+        Example:
+            >>> JobEvent(job=job.pk, attempt=1, seq=4, state="running").is_behind(1, "running", 5, None)
+            True
+        """
+        if (attempt, RANK[State(state)], seq) > self.version:
+            return True
+        asked = cancel_requested_at is not None and self.cancel_requested_at is None
+        return asked and attempt == self.attempt
+
     def to_wire(self) -> dict[str, Any]:
         """As a channel-layer message: primitives only."""
         return {

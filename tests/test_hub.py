@@ -414,16 +414,29 @@ async def test_lines_that_a_killed_worker_has_shown_give_way_to_what_is_in_the_t
     await until(lambda: socket.log() == ["line 1", "line 2", "line 5"])
 
 
-async def test_repair_is_one_query_for_all_jobs(hub, alice, django_assert_num_queries):
+def test_repair_is_one_query_for_all_jobs_and_one_for_those_that_are_newer(db, django_assert_num_queries):
     from status.hub.painting import read_events
 
-    jobs = [await Job.objects.acreate(task="t", title=str(n), owner=alice) for n in range(20)]
-
-    def read():
-        with django_assert_num_queries(1):
-            return read_events([job.pk for job in jobs], [])
-
-    assert len(await sync_to_async(read)()) == 20
+    jobs = [Job.objects.create(task="t", title=str(n)) for n in range(20)]
+    held = {job.pk: job.event() for job in jobs}
+    with django_assert_num_queries(1):
+        assert read_events(held, []) == ([], set())
+    Job.objects.filter(pk=jobs[3].pk).update(seq=5)
+    Job.objects.filter(pk=jobs[4].pk).update(state=State.FAILED)
+    Job.objects.filter(pk=jobs[5].pk).update(attempt=2)
+    # An older row, but nobody has told that it shall end.
+    held[jobs[6].pk] = replace(held[jobs[6].pk], seq=9)
+    Job.objects.filter(pk=jobs[6].pk).update(cancel_requested_at=timezone.now())
+    held[jobs[7].pk] = None
+    held[jobs[8].pk] = replace(held[jobs[8].pk], seq=9)
+    gone = Job.objects.create(task="t", title="gone")
+    held[gone.pk] = gone.event()
+    gone_id = gone.pk
+    gone.delete()
+    with django_assert_num_queries(2):
+        events, missing = read_events(held, [])
+    assert {event.job for event in events} == {job.pk for job in jobs[3:8]}
+    assert missing == {gone_id}
 
 
 async def test_what_happens_between_join_and_read_is_not_missed(hub, alice, job, monkeypatch):

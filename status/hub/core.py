@@ -333,16 +333,15 @@ class Hub(Subscription):
         """Read the rows of what is shown and still moves: what a lost message left stale becomes right."""
         await asyncio.sleep(conf.current().repair_seconds)
         entries = [entry for entry in self._entries.values() if not entry.is_over]
-        ids = [e.subject.job_id for e in entries if e.subject.kind is Kind.JOB]
+        held = {e.subject.job_id: e.event for e in entries if e.subject.kind is Kind.JOB}
         names = [e.subject.key for e in entries if e.subject.kind is Kind.TOPIC]
         try:
-            events: list[Event] = [*(await self._in_thread(read_events, ids, names))]
+            events, gone = await self._in_thread(read_events, held, names)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Rows not read, next try in %g s: %r", conf.current().repair_seconds, error)
             return
         for event in events:
             await self._accept(event, read=True)
-        gone = set(ids) - {event.job for event in events if isinstance(event, JobEvent)}
         for entry in self._entries.values():
             if entry.subject.kind is Kind.JOB and entry.subject.job_id in gone:
                 entry.job = None

@@ -1,7 +1,7 @@
 """What runs in the hub's thread: reading rows and rendering regions."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
@@ -74,14 +74,35 @@ class Painter:
         self._thread.shutdown(wait=False)
 
 
-def read_events(job_ids: list[UUID], topics: list[str]) -> list[JobEvent | TopicEvent]:
-    """The rows of what is shown and still moves: one query for jobs, one for topics."""
+def read_events(
+    held: Mapping[UUID, JobEvent | None], topics: list[str]
+) -> tuple[list[JobEvent | TopicEvent], set[UUID]]:
+    """What the rows say that is newer than what the hub has: one query for jobs, one for topics.
+
+    One query more reads the jobs that are newer. To read a thousand whole ones would keep the interpreter from the
+    event loop for so long that updates of two rounds went with one frame.
+
+    Args:
+        held: the newest event of each job that is shown and still moves; None: nothing is known.
+        topics: the names of those that are shown.
+
+    Returns:
+        The events, and the jobs whose rows are gone.
+    """
     events: list[JobEvent | TopicEvent] = []
-    if job_ids:
-        events += Job.objects.events(job_ids)
+    gone = set(held)
+    if held:
+        newer = []
+        for job_id, *standing in Job.objects.standings(held):
+            gone.remove(job_id)
+            event = held[job_id]
+            if event is None or event.is_behind(*standing):
+                newer.append(job_id)
+        if newer:
+            events += Job.objects.events(newer)
     if topics:
         events += load_topics(topics)
-    return events
+    return events, gone
 
 
 def read_tail(job_id: UUID) -> list[Line]:
