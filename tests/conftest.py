@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractUser, Permission
 from django.test import Client
+from django.utils import translation
 from websockets.sync.client import ClientConnection, connect
 
 from status import jobs, usual
@@ -37,6 +38,12 @@ def person(name: str, **columns: Any) -> AbstractUser:
 def _nothing_is_usual():
     """What runs of a task took is kept by the process: here each test has jobs of its own."""
     usual.forget()
+
+
+@pytest.fixture(autouse=True)
+def _no_language_is_left_over():
+    """A request by the test client leaves its language active, and jobs take that along to the worker."""
+    translation.deactivate()
 
 
 @pytest.fixture
