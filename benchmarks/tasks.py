@@ -84,6 +84,11 @@ def nothing() -> None:
     """The trivial task."""
 
 
+@shared_task
+def nothing_kept() -> None:
+    """The trivial task, whose result the project's backend keeps, as it does unless told otherwise."""
+
+
 @shared_task(ignore_result=True)
 def nap(seconds: float) -> None:
     """The short task that waits for something."""
