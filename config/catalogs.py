@@ -90,7 +90,10 @@ def update() -> None:
     for app in SOURCES:
         for language in LANGUAGES:
             catalog = read(app, language)
-            catalog.update(template_of(app), no_fuzzy_matching=True)
+            template = template_of(app)
+            # A date alone is no change.
+            template.creation_date = catalog.creation_date
+            catalog.update(template, no_fuzzy_matching=True)
             path = catalog_path(app, language)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
