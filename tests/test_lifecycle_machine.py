@@ -77,6 +77,8 @@ WAYS = {
     "poll with a cancel": (State.WAITING, partial(poll, calls_off=True)),
     "poll later": (State.WAITING, partial(poll, after=40)),
 }
+LOOKING = ("poll", "retry")
+"""Who ends so looks once more whether somebody has cancelled what waits now."""
 
 
 @dataclass(eq=False)
@@ -304,15 +306,14 @@ class Lifecycle(RuleBasedStateMachine):
         self.runs.remove(run)
         truth = self.truth_of(run)
         state, say = WAYS[how]
-        # What it has heard until now decides; only a poll that ends looks once more.
+        # What it has heard until now decides; only who makes the job wait for another execution looks once more.
         is_told = run.live.cancel_requested_at is not None
-        if state == State.WAITING and (
-            is_told or (how.startswith("poll") and truth.is_cancelling and not run.cut_off)
-        ):
+        looks = how.startswith(LOOKING) and truth.is_cancelling and not run.cut_off
+        if state == State.WAITING and (is_told or looks):
             state = State.CANCELLED
         is_fenced = run.live.fenced
-        # A poll that ends looks whether somebody wants to cancel what is waiting now, whoever made it wait.
-        if truth.lost is run and how.startswith("poll") and truth.is_cancelling and not run.cut_off:
+        # It looks whether somebody wants to cancel what is waiting now, whoever made it wait.
+        if truth.lost is run and looks:
             is_told, state = True, State.CANCELLED
         say(run)
 
