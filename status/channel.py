@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
-GATHER_SECONDS = 0.01
-"""Between two writes; an event that comes after a longer pause waits for nothing."""
+GATHER_PART = 0.1
+"""Between two writes, of that between two events of a job; an event after a longer pause waits for nothing."""
 UNPACKABLE = (TypeError, ValueError, OverflowError)
 
 PROBE = "status.probe"
@@ -132,7 +132,7 @@ class Sender:
             self._rest()
             # Who has just sent gathers first: a flood is sent in few writes.
             _sleep(again_at - time.monotonic())
-            again_at = time.monotonic() + GATHER_SECONDS
+            again_at = time.monotonic() + GATHER_PART * conf.current().publish_seconds
             events = self._take()
             try:
                 way.send(events)
