@@ -18,7 +18,8 @@ from django.test import Client
 from django.utils import translation
 from websockets.sync.client import ClientConnection, connect
 
-from status import jobs, usual
+from status import channel, jobs, usual
+from status.events import Event
 from status.models import Job
 from tests.processes import Process, Web, start_worker, wait_until
 
@@ -44,6 +45,14 @@ def _nothing_is_usual():
 def _no_language_is_left_over():
     """A request by the test client leaves its language active, and jobs take that along to the worker."""
     translation.deactivate()
+
+
+@pytest.fixture
+def published(monkeypatch) -> list[Event]:
+    """The events that would have gone to the channel layer."""
+    events: list[Event] = []
+    monkeypatch.setattr(channel, "publish", lambda *new: events.extend(new))
+    return events
 
 
 @pytest.fixture

@@ -1,16 +1,8 @@
 import pytest
 from django.db import transaction
 
-from status import channel
 from status.broadcast import broadcast
 from status.models import Topic
-
-
-@pytest.fixture
-def published(monkeypatch):
-    events = []
-    monkeypatch.setattr(channel, "publish", lambda *new: events.extend(new))
-    return events
 
 
 @pytest.mark.django_db(transaction=True)

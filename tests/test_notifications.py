@@ -6,7 +6,7 @@ import pytest
 from celery import chain, group
 from django.db import OperationalError, connection, transaction
 
-from status import channel, jobs, workflow
+from status import jobs, workflow
 from status.events import InboxEvent
 from status.models import Job, Notification
 from status.notifications import mark_read, notify
@@ -14,13 +14,6 @@ from status.states import State
 from tests import tasks
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def published(monkeypatch):
-    events = []
-    monkeypatch.setattr(channel, "publish", lambda *news: events.extend(news))
-    return events
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 from django.db import DatabaseError, OperationalError
 
 from status import channel, reporter
-from status.events import JobEvent
 from status.live import LiveJob, set_current
 from status.models import Job
 from status.models.queries import JobQuerySet
@@ -19,14 +18,6 @@ from status.watch import Ending, Watch, unwritten
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def published(monkeypatch):
-    """The events that would have gone to the channel layer."""
-    events: list[JobEvent] = []
-    monkeypatch.setattr(channel, "publish", lambda *new: events.extend(new))
-    return events
 
 
 @pytest.fixture

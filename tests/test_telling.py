@@ -7,7 +7,7 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from status import channel, jobs, telling
+from status import jobs, telling
 from status.events import InboxEvent
 from status.live import LiveJob
 from status.models import Delivery, Job, Notification, Preferences
@@ -25,13 +25,6 @@ class Still(Reporter):
 
     def _start(self):
         pass
-
-
-@pytest.fixture
-def published(monkeypatch):
-    events = []
-    monkeypatch.setattr(channel, "publish", lambda *news: events.extend(news))
-    return events
 
 
 @pytest.fixture

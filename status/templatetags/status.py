@@ -12,7 +12,7 @@ from django.utils import timezone, translation
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from status import access, conf, live_forms, page_socket, rendering, usual
+from status import access, conf, live_forms, page_socket, rendering, usual, wording
 from status.appearance import Appearance, chosen, offered_languages
 from status.cells import CellNode
 from status.memo import MemoNode, PaintNode
@@ -23,37 +23,22 @@ from status.regions import Kind, Region, Subject, View, region_id
 from status.registry import Startable
 from status.rendering import Shown
 from status.timeline import timeline
-from status.wording import (
-    amount,
-    counted,
-    duration,
-    label,
-    members,
-    new_jobs,
-    percent,
-    phase,
-    rate,
-    speed,
-    standing,
-    time_left,
-    waits_for,
-)
 
 register = template.Library()
 for word in (
-    amount,
-    counted,
-    duration,
-    label,
-    members,
-    new_jobs,
-    percent,
-    phase,
-    rate,
-    speed,
-    standing,
-    time_left,
-    waits_for,
+    wording.amount,
+    wording.counted,
+    wording.duration,
+    wording.label,
+    wording.members,
+    wording.new_jobs,
+    wording.percent,
+    wording.phase,
+    wording.rate,
+    wording.speed,
+    wording.standing,
+    wording.time_left,
+    wording.waits_for,
 ):
     register.filter(word)
 register.filter(timeline)
