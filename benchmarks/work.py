@@ -12,9 +12,9 @@ from benchmarks.figures import Figure
 from benchmarks.stack import Stack, alone
 
 BUSY_SECONDS = 8.0
-TASKS = 400
+TASKS = 300
 STARTS = 200
-ROUNDS = 3
+ROUNDS = 7
 
 
 def measure(stack: Stack) -> list[Figure]:

@@ -1,7 +1,8 @@
 """Cells: the parts of a region that are swapped by themselves while nothing around them changes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -111,10 +112,22 @@ class CellNode(template.Node):
 
 def format_attributes(attributes: Mapping[str, Any]) -> str:
     """Attributes as HTML; `_` in a name becomes `-`, so that `data_job` can be written in a template tag."""
+    if all(type(value) is str for value in attributes.values()):
+        return _format_texts(tuple(attributes.items()))
+    return _format(attributes.items())
+
+
+@lru_cache(2000)
+def _format_texts(attributes: tuple[tuple[str, str], ...]) -> str:
+    """Kept, for the same stand in each row of a list. What is marked safe is of another class, and not kept here."""
+    return _format(attributes)
+
+
+def _format(attributes: Iterable[tuple[str, Any]]) -> str:
     return mark_safe(  # noqa: S308  # Each was escaped.
         "".join(
             format_html(' {}="{}"', name.replace("_", "-"), value)
-            for name, value in attributes.items()
-            if value not in (None, False)
+            for name, value in attributes
+            if value is not None and value is not False
         )
     )

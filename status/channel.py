@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
-GATHER_PART = 0.1
+GATHER_PART = 0.2
 """Between two writes, of that between two events of a job; an event after a longer pause waits for nothing."""
 UNPACKABLE = (TypeError, ValueError, OverflowError)
 

@@ -1,10 +1,11 @@
 """Times as people of each language write them."""
 
 from datetime import datetime
+from functools import lru_cache
 
 from django.utils.formats import date_format
-from django.utils.timezone import localtime
-from django.utils.translation import pgettext_lazy
+from django.utils.timezone import get_current_timezone_name, localtime
+from django.utils.translation import get_language, pgettext_lazy
 
 _FORMS = {
     "j M Y, H:i": pgettext_lazy("a time, in the letters of Django's date filter", "j M Y, H:i"),
@@ -30,6 +31,12 @@ def written(at: datetime, form: str) -> str:
         >>> written(datetime(2026, 5, 4, 12, tzinfo=UTC), "j M Y, H:i T")
         '4 May 2026, 12:00 UTC'
     """
+    return _written(at, form, get_language(), get_current_timezone_name())
+
+
+@lru_cache(2000)
+def _written(at: datetime, form: str, language: str | None, timezone: str) -> str:
+    """Kept: lists show the same times to many, again and again. Both names only tell what is kept apart."""
     zone = WITH_ZONE if form.endswith(WITH_ZONE) else ""
     bare = form.removesuffix(WITH_ZONE)
     return date_format(localtime(at), str(_FORMS.get(bare, bare)) + zone, use_l10n=True)

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
 from status import channel
@@ -132,6 +133,7 @@ class Region:
             )
 
 
+@lru_cache(10_000)
 def region_id(subject: Subject, template: str) -> str:
     """A stable id: the same for the same subject and template, on every page and in every process."""
     text = f"{subject.kind}|{subject.key}|{template}"

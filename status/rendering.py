@@ -5,7 +5,7 @@ depends on its subject and language alone, so one rendering serves everybody who
 """
 
 import zoneinfo
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -83,9 +83,9 @@ def load(subjects: Iterable[Subject]) -> dict[Subject, Shown]:
     return found | _load_counts([subject for subject in subjects if subject.kind is Kind.COUNT])
 
 
-def load_for(request: Any, subjects: Iterable[Subject]) -> None:
-    """Load these together, for the `{% live %}` of the page that answers `request`."""
-    request._status_shown = load(subjects)
+def load_for(request: Any, subjects: Iterable[Subject], known: Mapping[Subject, Shown] | None = None) -> None:
+    """Load these together, for the `{% live %}` of the page that answers `request`; `known` needs no loading."""
+    request._status_shown = {**load(subjects), **(known or {})}
 
 
 def hold_still(request: Any) -> None:

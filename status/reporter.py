@@ -7,7 +7,6 @@ the database refuses is kept here and tried again.
 """
 
 import logging
-import math
 import os
 import time
 from collections.abc import Iterable
@@ -56,8 +55,6 @@ class Reporter:
         self._moved: dict[UUID, tuple[float, datetime]] = {}
         """Canvases whose members moved: when to compute them anew (monotonic), and when that was seen."""
         self._untold = Untold()
-        self._next_at = 0.0
-        """When the thread looks next (monotonic)."""
         self._wake, self._asleep = threads.Event(), True
         self._begun = False
         """Whether a job has begun in this process."""
@@ -136,7 +133,6 @@ class Reporter:
                     if not self._begun:
                         # The main process of a worker: its forks shall inherit no connection.
                         connections.close_all()
-                self._next_at = math.inf if wait is None else time.monotonic() + wait
                 self._wake.wait(wait)
                 self._wake.clear()
             except Exception:
@@ -160,7 +156,7 @@ class Reporter:
             return LINGER_TICK_SECONDS
         else:
             connections.close_all()
-            self._next_at, self._asleep = math.inf, True
+            self._asleep = True
             # One that has begun or ended in between did not see that.
             return 0.0 if self._watches or self._untold else None
         checks = [w.checked_at + conf.current().checkpoint_seconds - now for w in watches]
@@ -187,12 +183,10 @@ class Reporter:
         return [max(due - now, 0.0) for due, _seen in self._moved.values()]
 
     def _tell_soon(self, **fields: Any) -> None:
-        """Have the thread tell whose job has just ended."""
-        self._untold.add(**fields)
-        if self._untold:
+        """Have the thread tell whose job has just ended; only the first of those who are told together wakes it."""
+        if self._untold.add(**fields):
             self._start()
-            if self._next_at > self._untold.due_at:
-                self._wake.set()
+            self._wake.set()
 
     def _tell(self, now: float) -> list[float]:
         """Tell what is due; returns the seconds until what waits is."""

@@ -7,7 +7,6 @@ is one notification for each attempt at most, so nothing is told twice, whoever 
 
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -168,33 +167,40 @@ class Untold:
     """
 
     def __init__(self) -> None:
-        self._ends: deque[End] = deque()
-        self._lock = threads.Lock()
+        self._ends: list[End] = []
+        self._telling, self._changing = threads.Lock(), threads.Lock()
         self.due_at = 0.0
         """When the first of them is to be told, by the monotonic clock."""
 
     def __bool__(self) -> bool:
         return bool(self._ends)
 
-    def add(self, **fields: Any) -> None:
-        """Add an end, with what `job_ended` says of it; nothing if nobody is to be told."""
+    def add(self, **fields: Any) -> bool:
+        """Add an end, with what `job_ended` says of it; whether it is the first that waits. Not if nobody is told."""
         end = end_of(**fields)
-        if end is not None:
-            if not self._ends:
+        if end is None:
+            return False
+        with self._changing:
+            is_first = not self._ends
+            if is_first:
                 self.due_at = time.monotonic() + TELL_SECONDS
             self._ends.append(end)
+        return is_first
 
     def tell(self) -> None:
         """Tell all of them; what the database refuses is kept, and due again in a second."""
-        with self._lock:
-            ends = [self._ends.popleft() for _ in range(len(self._ends))]
+        with self._telling:
+            with self._changing:
+                ends = list(self._ends)
+                self._ends.clear()
             try:
                 tell_of_the_present(ends)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("%d ends are not told yet, next try in a second: %r", len(ends), error)
                 connection.close()
-                self.due_at = time.monotonic() + RETRY_SECONDS
-                self._ends.extendleft(reversed(ends))
+                with self._changing:
+                    self.due_at = time.monotonic() + RETRY_SECONDS
+                    self._ends = [*ends, *self._ends]
 
 
 def _row(end: End, ways: set[str]) -> Notification:

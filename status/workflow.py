@@ -44,7 +44,7 @@ def ended(parent_id: UUID) -> Parents:
     Example:
         >>> reporter().refresh_soon(ended(job.parent_id))
     """
-    parent = Job.objects.filter(pk=parent_id).only("canvas").first()
+    parent = Job.objects.only("canvas").find(parent_id)
     if parent is None:
         return set()
     if not parent.canvas:
@@ -165,7 +165,7 @@ def refresh(parent_id: UUID) -> Parents:
     """
     with transaction.atomic():
         # One at a time: else a figure that was read earlier might be written later.
-        job = Job.objects.select_for_update().filter(pk=parent_id).exclude(canvas="").first()
+        job = Job.objects.select_for_update().exclude(canvas="").find(parent_id)
         if job is None:
             return set()
         before = _essence(job.event())

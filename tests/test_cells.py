@@ -5,9 +5,10 @@ from uuid import uuid4
 
 import pytest
 from django.template import Context, Template, TemplateSyntaxError
+from django.utils.safestring import mark_safe
 
 from status import rendering
-from status.cells import Painted
+from status.cells import Painted, format_attributes
 from status.hub.slots import Frame
 from status.models import Job
 from status.models.tree import load
@@ -213,3 +214,11 @@ def test_no_id_is_on_a_page_twice(whole):
     ids = re.findall(r'\bid="([^"]+)"', look(whole)[1])
     assert len(ids) > 30
     assert len(set(ids)) == len(ids)
+
+
+def test_attributes_are_escaped_unless_somebody_has_done_that():
+    for _ in range(2):
+        assert format_attributes({"title": "a<b", "data_job": "1"}) == ' title="a&lt;b" data-job="1"'
+        assert format_attributes({"title": mark_safe("a&lt;b")}) == ' title="a&lt;b"'
+        assert format_attributes({"title": "a&lt;b"}) == ' title="a&amp;lt;b"'
+        assert format_attributes({"title": None, "hidden": False, "tabindex": 0}) == ' tabindex="0"'

@@ -23,6 +23,7 @@ ORDER = [
     "status.speed",
     "status.states",
     "status.moments",
+    "status.addresses",
     "status.spelling",
     "status.likely",
     "status.durations",

@@ -4,6 +4,8 @@ import re
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from status.models import Job, SavedView
 from status.states import State
@@ -236,3 +238,11 @@ def test_nobody_saves_views_without_end(client, mine, monkeypatch):
 def test_a_view_holds_only_what_was_understood(client, mine):
     save(client, query="state=failed&evil=1&after=x&q=a%26b")
     assert SavedView.objects.get().query == "state=failed&q=a%26b"
+
+
+def test_no_query_asks_which_jobs_came_since_the_page_was_made(client, mine):
+    with CaptureQueriesContext(connection) as asked:
+        page = client.get("/jobs/").content.decode()
+    assert 'aria-live="polite"' in page
+    assert "new-jobs" not in page
+    assert not [query["sql"] for query in asked if '"created_at" > ' in query["sql"]]

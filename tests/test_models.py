@@ -3,6 +3,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -192,3 +193,13 @@ def test_only_safe_addresses_become_links(result, url, label):
 
 def test_live_and_terminal_make_all_states():
     assert set(State) == LIVE | TERMINAL
+
+
+def test_a_job_is_found_by_its_id_among_those_asked_without_ordering_them(job):
+    Job.objects.filter(pk=job.pk).update(state=State.RUNNING)
+    with CaptureQueriesContext(connection) as asked:
+        assert Job.objects.live().only("title").find(job.pk) == job
+    assert "ORDER BY" not in asked[0]["sql"]
+    assert Job.objects.exclude(state=State.RUNNING).find(job.pk) is None
+    assert Job.objects.find(str(job.pk)) == job
+    assert Job.objects.find(uuid4()) is None

@@ -27,6 +27,16 @@ class Still(Reporter):
         pass
 
 
+class Watched(Reporter):
+    """A reporter that shows how long it waits."""
+
+    wait: float | None = 0.0
+
+    def _tick(self):
+        self.wait = super()._tick()
+        return self.wait
+
+
 @pytest.fixture
 def own(published):
     return Still()
@@ -68,10 +78,10 @@ def test_all_that_ended_meanwhile_is_told_in_one_statement(
 
 def test_it_is_told_soon_while_another_job_says_nothing(published, alice, settings):
     settings.STATUS = {"CHECKPOINT_SECONDS": 60}
-    own = Reporter()
+    own = Watched()
     quiet = LiveJob(Job.objects.create(task="t", title="Quiet", state=State.RUNNING).pk)
     own.begin(quiet)
-    wait_until(lambda: own._next_at > own._untold.due_at + 0.5)
+    wait_until(lambda: own.wait == 1.0)
     job = end(own, alice)
     wait_until(lambda: Notification.objects.filter(job=job).exists())
     own.end(quiet, Ending(state=State.SUCCEEDED))
@@ -83,6 +93,18 @@ def test_a_lone_job_wakes_the_thread_that_tells(published, alice):
     wait_until(lambda: own._asleep)
     job = end(own, alice)
     wait_until(lambda: Notification.objects.filter(job=job).exists())
+
+
+def test_of_many_ends_that_are_told_together_the_first_wakes_the_thread(own, alice, monkeypatch):
+    end(own)
+    woken = []
+    monkeypatch.setattr(own._wake, "set", lambda: woken.append(True))
+    for owner in (None, alice, alice, None, alice):
+        end(own, owner)
+    assert len(woken) == 1
+    own._tell(own._untold.due_at)
+    end(own, alice)
+    assert len(woken) == 2
 
 
 def test_a_process_that_is_stopped_tells_before(own, alice):

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from status import conf
+from status.addresses import job_address
 from status.events import JobEvent, Line, Step, percents
 from status.models.queries import LIVE_FIELDS, JobQuerySet
 from status.registry import startables
@@ -203,7 +203,7 @@ class Job(models.Model):
 
     def get_absolute_url(self) -> str:
         """The job's page."""
-        return reverse("status:job", args=[self.pk])
+        return job_address(self.pk)
 
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
         """As Django does, and forget what was computed from the old values."""

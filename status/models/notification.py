@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from status.addresses import job_address
 from status.models.job import Job
 
 
@@ -85,7 +86,7 @@ class Notification(models.Model):
         """Where opening it leads to; empty for nowhere."""
         if self.url:
             return self.url
-        return reverse("status:job", args=[self.job_id]) if self.job_id is not None else ""
+        return job_address(self.job_id) if self.job_id is not None else ""
 
     @property
     def is_read(self) -> bool:

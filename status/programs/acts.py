@@ -33,7 +33,7 @@ def find(caller: Caller, job_id: UUID) -> Job:
     Raises:
         Refused: there is none that the caller may watch.
     """
-    job = Job.objects.filter(pk=job_id).defer("traceback", "signature").first()
+    job = Job.objects.defer("traceback", "signature").find(job_id)
     if job is None or not access.may_watch_job(caller.user, job):
         raise Refused("not-found", _("There is no such job."))
     return job

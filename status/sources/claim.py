@@ -96,10 +96,10 @@ def claim(live: LiveJob, task: Any) -> None:
     if begun and live.attempt == 1:
         live.written = UNREPORTED | {name: columns[name] for name in ("started_at", "worker", "stoppable")}
         return
-    held = Job.objects.filter(pk=live.id).first()
+    held = Job.objects.find(live.id)
     if held is None and children.restore(live, task):
         begun = _begin(live, columns)
-        held = Job.objects.filter(pk=live.id).first()
+        held = Job.objects.find(live.id)
     if held is not None and not begun and _may_follow(held, live.attempt):
         live.attempt = held.attempt + 1
         if held.poll_signature is not None:

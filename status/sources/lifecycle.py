@@ -192,7 +192,7 @@ def _on_failure(
     elif failure == Failure.WORKER_LOST:
         _on_lost_process(task_id, exception)
     elif failure == Failure.TIMEOUT:
-        with languages.of_job(Job.objects.filter(pk=task_id).first()):
+        with languages.of_job(Job.objects.find(task_id)):
             columns["error"] = _timeout_text(sender, exception)
         _end_from_outside(task_id, State.FAILED, failure=failure, **columns)
 
@@ -201,7 +201,7 @@ def _on_lost_process(task_id: str, reason: Any) -> bool:
     """A pool's process has died; whether it ran a job, which has ended by that or will be repeated."""
     if stopping.finish(task_id):
         return True
-    job = Job.objects.filter(pk=task_id).first()
+    job = Job.objects.find(task_id)
     with languages.of_job(job):
         text = _("The process that ran the job died: %s") % reason
     return job is not None and lose(job, text)
@@ -313,7 +313,7 @@ def _was_asked_to_end(live: LiveJob) -> bool:
 
 def _end_from_outside(task_id: str, state: str, **columns: Any) -> None:
     """End a job whose process cannot do it any more; only if it is a job and has not ended."""
-    job = Job.objects.filter(pk=task_id).first()
+    job = Job.objects.find(task_id)
     if job is None:
         return
     if Job.objects.advance(job.pk, state, attempt=job.attempt, **columns):

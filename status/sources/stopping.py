@@ -212,7 +212,7 @@ def _end(stop: Stop) -> None:
     if Job.objects.advance(stop.job_id, State.CANCELLED, attempt=stop.attempt):
         channel.publish(*Job.objects.events([stop.job_id]))
         call_off(stop.job_id)
-    job = Job.objects.filter(pk=stop.job_id, attempt=stop.attempt, state=State.CANCELLED).first()
+    job = Job.objects.filter(attempt=stop.attempt, state=State.CANCELLED).find(stop.job_id)
     if job is not None:
         with languages.of_job(job):
             text = _("Stopped at once by %s") % stop.by if stop.by else _("Stopped at once")

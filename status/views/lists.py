@@ -18,7 +18,7 @@ from status.filters import ALL, KINDS, TIMES, Filters
 from status.listing import WINDOW, JobPage, Listing
 from status.models import SavedView
 from status.regions import Subject
-from status.rendering import hold_still, load_for, reload_seldom
+from status.rendering import Shown, hold_still, load_for, reload_seldom
 from status.states import State
 
 
@@ -47,7 +47,9 @@ def index(request: HttpRequest) -> HttpResponse:
         # The way back has come to the beginning, which is shown full.
         return redirect(f"{request.path}?{filters.address}")
     tabs = _tabs(listing)
-    load_for(request, [tab["count"] for tab in tabs])
+    # None is new yet: what is made from now on is counted when the page's socket opens.
+    new_jobs = Subject.new_jobs(listing.scope, since, filters.query)
+    load_for(request, [tab["count"] for tab in tabs], {new_jobs: Shown(query=filters.address)})
     return render(
         request,
         "status/jobs.html",
@@ -59,7 +61,7 @@ def index(request: HttpRequest) -> HttpResponse:
             "tabs": tabs,
             "since": since,
             "is_first": after is None and before is None,
-            "new_jobs": Subject.new_jobs(listing.scope, since, filters.query),
+            "new_jobs": new_jobs,
         },
     )
 

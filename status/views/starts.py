@@ -78,7 +78,7 @@ def _started(entry: Startable, form: forms.Form, request: HttpRequest, again: Jo
 def _job_again(request: HttpRequest) -> Job | None:
     """The job that this form shall start again, if the user may watch it."""
     try:
-        job = Job.objects.filter(pk=UUID(request.POST.get("again") or request.GET["again"])).first()
+        job = Job.objects.find(UUID(request.POST.get("again") or request.GET["again"]))
     except (KeyError, ValueError):
         return None
     return job if job is not None and access.may_watch_job(request.user, job) else None

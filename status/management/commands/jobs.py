@@ -244,7 +244,7 @@ def _user(name: str) -> Any:
 
 
 def _job(job_id: UUID) -> Job:
-    job = Job.objects.filter(pk=job_id).first()
+    job = Job.objects.find(job_id)
     if job is None:
         raise CommandError(f"There is no job {job_id}.", returncode=USAGE)
     return job
