@@ -71,7 +71,7 @@ class Stack:
         call_command("migrate", verbosity=0)
         self.user = get_user_model().objects.create_user("bench")
         self.numbers = itertools.count(1)
-        self.workers: dict[str, psutil.Process] = {}
+        self.workers: dict[str, list[psutil.Process]] = {}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -152,7 +152,7 @@ class Stack:
                 **(environment or {}),
             )
             self._resources.callback(process.stop)
-            self.workers.setdefault(name, psutil.Process(process.child.pid))
+            self.workers.setdefault(name, []).append(psutil.Process(process.child.pid))
         return name
 
     def shipped(self) -> str:

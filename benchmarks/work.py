@@ -27,7 +27,8 @@ def _reporter(stack: Stack) -> Figure:
     from tests.conftest import ended, reached
 
     queue, gate = stack.shipped(), stack.gate()
-    [child] = stack.workers[queue].children()
+    [worker] = stack.workers[queue]
+    [child] = worker.children()
     job = stack.start(tasks.busy.s(BUSY_SECONDS + 2, str(gate)), queue)
     reached(job, "running")
     gate.touch()
