@@ -112,15 +112,20 @@ class CellNode(template.Node):
 
 def format_attributes(attributes: Mapping[str, Any]) -> str:
     """Attributes as HTML; `_` in a name becomes `-`, so that `data_job` can be written in a template tag."""
-    if all(type(value) is str for value in attributes.values()):
-        return _format_texts(tuple(attributes.items()))
+    values = tuple(attributes.values())
+    kinds = tuple(map(type, values))
+    if _TEXTS.issuperset(kinds):
+        return _format_texts(tuple(attributes), values, kinds)
     return _format(attributes.items())
 
 
+_TEXTS = {str, SafeString}
+
+
 @lru_cache(2000)
-def _format_texts(attributes: tuple[tuple[str, str], ...]) -> str:
-    """Kept, for the same stand in each row of a list. What is marked safe is of another class, and not kept here."""
-    return _format(attributes)
+def _format_texts(names: tuple[str, ...], values: tuple[str, ...], kinds: tuple[type, ...]) -> str:
+    """Kept, for the same stand in each row of a list. A text is equal to the same one that is marked safe."""
+    return _format(zip(names, values, strict=True))
 
 
 def _format(attributes: Iterable[tuple[str, Any]]) -> str:

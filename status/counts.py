@@ -9,6 +9,7 @@ from django.db import connection
 
 from status.models.queries import JobQuerySet
 from status.models.statements import Slot
+from status.states import State
 
 Part = tuple[str, Sequence[Any]]
 """A subquery, and what fills it."""
@@ -30,14 +31,16 @@ def count_each(found: list[JobQuerySet], most: int) -> list[Count]:
     return _count([_part(each, most) for each in found], most)
 
 
-def count_states(found: JobQuerySet, states: Sequence[str], most: int) -> list[Count]:
-    """How many of these there are, and how many in each of `states`, up to `most`; in one query.
+def count_states(found: JobQuerySet, most: int) -> dict[str, Count]:
+    """How many of these are in each state, up to `most`; in one query.
 
-    What Django makes of the one state serves for the others.
+    What Django makes of one state serves for the others.
     """
     part, given = _part(found.filter(state=Slot("state", found.model._meta.get_field("state"))), most)
-    of_states = [(part, [state if isinstance(p, Slot) else p for p in given]) for state in states]
-    return _count([_part(found, most), *of_states], most)
+    parts: list[Part] = [
+        (part, [state if isinstance(p, Slot) else p for p in given]) for state in State.values
+    ]
+    return dict(zip(State.values, _count(parts, most), strict=True))
 
 
 def _part(found: JobQuerySet, most: int) -> Part:
@@ -58,9 +61,7 @@ def _count(parts: list[Part], most: int) -> list[Count]:
     return [Count(number=min(number, most), more=number > most) for number in numbers]
 
 
-def add_up(states: dict[str, Count]) -> Count:
-    """All of them together."""
-    return Count(
-        number=sum(count.number for count in states.values()),
-        more=any(count.more for count in states.values()),
-    )
+def add_up(states: dict[str, Count], most: int) -> Count:
+    """All of them together, up to `most`."""
+    number = sum(count.number for count in states.values())
+    return Count(number=min(number, most), more=number > most or any(count.more for count in states.values()))

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db.models import Case, Q, Value, When
+from django.db.models import Q
 
 from status import access, searching
 from status.counts import Count, add_up, count_each, count_states
@@ -92,18 +92,18 @@ class Listing:
         """How many jobs there are in each state and in `ALL`, whatever state the filters name."""
         every = Listing(self.scope, self.filters.without_state)
         if every._equal.keys() <= {"owner_id"} and not every._needs_a_look:
-            numbers = count_states(every.exact, State.values, MOST_COUNTED)
-            return dict(zip((ALL, *State.values), numbers, strict=True))
+            exact = count_states(every.exact, MOST_COUNTED)
+            return {ALL: add_up(exact, MOST_COUNTED), **exact}
         states = every._sampled() | every._few()
         if self.filters.state:
             states[self.filters.state] = self.total()
-        return {ALL: add_up(states) if every._needs_a_look else every.total(), **states}
+        return {ALL: add_up(states, MOST_COUNTED) if every._needs_a_look else every.total(), **states}
 
     def total(self, most: int = MOST_COUNTED) -> Count:
         """How many jobs there are; at most `most` are counted, or fewer when they have to be looked at."""
         if self._needs_a_look:
             states = self._sampled()
-            return states[self.filters.state] if self.filters.state else add_up(states)
+            return states[self.filters.state] if self.filters.state else add_up(states, MOST_COUNTED)
         return count_each([self.exact], most)[0]
 
     def newer_than(self, moment: datetime, most: int) -> int:
@@ -244,7 +244,7 @@ class Listing:
         found = self._jobs.filter(pk__gte=ids[0], pk__lte=ids[1]).order_by("pk")
         others = [Q(**{name: value}) for name, value in self._equal.items()]
         others += [self._kind] if self.filters.kind else []
-        return list(_looked_up(found, others).values_list("pk", "state")[:MOST_IDS])
+        return list(found.looked_up(*others).values_list("pk", "state")[:MOST_IDS])
 
     def _by_words(
         self, limit: int, after: Cursor | None, before: Cursor | None
@@ -301,7 +301,7 @@ class Listing:
         }
         others = [Q(**{name: value}) for name, value in self._equal.items() if name != "state"]
         others += [self._kind] if self.filters.kind else []
-        counted = count_each([_looked_up(found, others) for found in few.values()], WINDOW)
+        counted = count_each([found.looked_up(*others) for found in few.values()], WINDOW)
         return dict(zip(few, counted, strict=True))
 
     def _sampled(self) -> dict[str, Count]:
@@ -342,14 +342,7 @@ def _within(found: JobQuerySet, others: list[Q], oldest_first: bool) -> tuple[Jo
         found = found.exclude(end.newer if oldest_first else end.older)
         edge = {"created_at__lte" if oldest_first else "created_at__gte": end.created_at}
         found = found.filter(**edge)
-    return _looked_up(found, others), end
-
-
-def _looked_up(found: JobQuerySet, others: list[Q]) -> JobQuerySet:
-    """`found` by `others`: as values, so that no index but that of the leading filter is used."""
-    for condition in others:
-        found = found.filter(Case(When(condition, then=Value(True)), default=Value(False)))
-    return found
+    return found.looked_up(*others), end
 
 
 def _place_of(cursor: Cursor) -> int:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from status import access
 from status.filters import LONGEST, MOST_WORDS, Filters
@@ -153,10 +153,9 @@ def failed_alike(job: Job, user: Any) -> Likeness | None:
 def _newest(job: Job, user: Any) -> QuerySet[Job]:
     seen = access.visible_jobs(user).order_by("-created_at", "-id")
     # There is an index on tasks and one on owners, and none on both.
-    newest = seen.filter(task=job.task) if access.sees_all(user) else seen
-    return seen.filter(
-        pk__in=newest.values("pk")[:MOST_LOOKED_AT],
-        task=job.task,
+    by_index: Any = seen.filter(task=job.task) if access.sees_all(user) else seen
+    newest: QuerySet[Job] = by_index.newest(MOST_LOOKED_AT).looked_up(Q(task=job.task))
+    return newest.filter(
         state__in=sorted(TERMINAL),
         started_at__isnull=False,
         finished_at__isnull=False,

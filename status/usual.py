@@ -102,13 +102,8 @@ def _of(task: str) -> Usual | None:
 
 def _read(task: str) -> Usual | None:
     """By the index of the lists, in which members of workflows are not."""
-    newest = Job.objects.filter(parent=None, task=task).order_by("-created_at", "-id")
-    ended = Job.objects.filter(
-        pk__in=newest.values("pk")[:MOST_RUNS],
-        state=State.SUCCEEDED,
-        started_at__isnull=False,
-        finished_at__isnull=False,
-    )
+    newest = Job.objects.filter(parent=None, task=task).newest(MOST_RUNS)
+    ended = newest.filter(state=State.SUCCEEDED, started_at__isnull=False, finished_at__isnull=False)
     runs = ended.values_list("started_at", "finished_at").iterator()
     seconds = [max((end - start).total_seconds(), 0.0) for start, end in runs if start and end]
     return Usual(seconds) if len(seconds) >= FEWEST_RUNS else None

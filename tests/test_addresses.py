@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
 
-from status.addresses import job_address
+from status.addresses import PLACES, job_address, places
 
 
 def test_it_is_the_address_that_django_gives():
@@ -29,3 +29,10 @@ def test_a_project_that_serves_no_such_page_is_told(settings):
     settings.ROOT_URLCONF = "django.contrib.auth.urls"
     with pytest.raises(NoReverseMatch):
         job_address(uuid4())
+
+
+def test_the_header_leads_to_what_the_project_has(settings):
+    assert places()["jobs"] == reverse("status:jobs")
+    assert "" not in places().values()
+    settings.ROOT_URLCONF = "django.contrib.auth.urls"
+    assert places() == dict.fromkeys(PLACES, "") | {"login": "/login/", "logout": "/logout/"}

@@ -109,7 +109,7 @@ def test_only_the_newest_runs_of_a_task_are_read(alice, django_assert_num_querie
         patch.setattr(usual, "MOST_RUNS", 4)
         tell([job])
     assert job.usual.left(timedelta()) == timedelta(seconds=20)
-    assert "LIMIT 4" in queries[0]["sql"]
+    assert "LIMIT 1 OFFSET 3" in queries[0]["sql"]
 
 
 def test_it_is_read_by_the_index_of_the_lists(alice, django_assert_num_queries):

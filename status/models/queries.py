@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connections, models, transaction
 from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 from django.utils import timezone
 
@@ -27,6 +29,7 @@ job_ended = Signal()
 They come with the UPDATE, so that nobody has to ask for them."""
 
 NEXT_SEQ = F("seq") + 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 job_waits = Signal()
 """Sent as `job_ended`, and with `waits_for`, within the transaction that begins a wait for somebody."""
@@ -144,6 +147,31 @@ class JobQuerySet(models.QuerySet["Job"]):
             <Job: Orders of May>
         """
         return next(iter(self.filter(pk=job_id).order_by()[:1]), None)
+
+    def looked_up(self, *conditions: Q) -> "JobQuerySet":
+        """Those of these that fit, found by looking at each: no index but that by which these are found is used.
+
+        Example:
+            >>> Job.objects.filter(parent=None, owner=alice).looked_up(Q(task="orders.tasks.import_orders"))
+            <JobQuerySet [<Job: Orders of May>]>
+        """
+        found = self
+        for condition in conditions:
+            found = found.filter(Case(When(condition, then=Value(True)), default=Value(False)))
+        return found
+
+    def newest(self, most: int) -> "JobQuerySet":
+        """Those among the newest `most` of these: what else is asked of them looks at no more rows.
+
+        By the time of the last of them, which an index on what these were filtered by and `created_at` finds, and from
+        which on it is read. With `pk__in` SQLite would look at all of these.
+
+        Example:
+            >>> Job.objects.filter(parent=None, owner=alice).newest(500).filter(task="orders.tasks.import_orders")
+            <JobQuerySet [<Job: Orders of May>]>
+        """
+        last = self.order_by("-created_at", "-id").values("created_at")[most - 1 : most]
+        return self.filter(created_at__gte=Coalesce(Subquery(last), Value(EPOCH)))
 
     def advance(
         self,

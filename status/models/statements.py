@@ -107,6 +107,19 @@ def update(
     return Statement(rows.db, sql, tuple(params), fields)
 
 
+def count(rows: models.QuerySet[Any], most: int) -> Statement:
+    """The SELECT that counts `rows`, up to `most`; slots may stand in their conditions.
+
+    Example:
+        >>> unread = count(Notification.objects.filter(owner=Slot("owner", owner), read_at=None), 10_000)
+        >>> unread.run({"owner": alice.pk})
+        [(3,)]
+    """
+    sql, params = rows.order_by().values("pk")[:most].query.sql_with_params()
+    counted = f"SELECT COUNT(*) FROM ({sql}) counted"  # noqa: S608  # Django's own.
+    return Statement(rows.db, counted, tuple(params), (models.IntegerField(),))
+
+
 def can_return(alias: str) -> bool:
     """Whether an UPDATE can give back what it has changed."""
     connection = connections[alias]

@@ -1,6 +1,7 @@
 """`{% live %}`, `{% cell %}`, `{% live_log %}` and `{% live_socket %}`."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms, template
@@ -12,7 +13,7 @@ from django.utils import timezone, translation
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from status import access, conf, live_forms, page_socket, rendering, usual, wording
+from status import access, addresses, conf, live_forms, page_socket, rendering, usual, wording
 from status.appearance import Appearance, chosen, offered_languages
 from status.cells import CellNode
 from status.memo import MemoNode, PaintNode
@@ -326,6 +327,12 @@ def appearance(context: template.Context) -> Appearance:
     """What the reader chose: light, dark, or as the system; that without a request in the context."""
     request = context.get("request")
     return chosen(request.COOKIES if request is not None else {})
+
+
+@register.simple_tag
+def places() -> Mapping[str, str]:
+    """Where the header and the footer lead to: `{% places as at %}`, then `{{ at.jobs }}`; see `status.addresses`."""
+    return addresses.places()
 
 
 @register.simple_tag
