@@ -128,6 +128,8 @@ class Paints:
     def __init__(self, stack: Stack, *paths: str) -> None:
         from django.test import Client
 
+        import config.asgi  # noqa: F401  # Sets the garbage collector as it is where pages are served.
+
         self._client = Client()
         self._client.force_login(stack.user)
         self._took: dict[str, list[float]] = {path: [] for path in paths}

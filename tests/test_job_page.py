@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from status.arguments import MASK, arguments_of
@@ -97,6 +98,30 @@ def test_runs_are_so_many_at_most_and_one_query(alice, operator, django_assert_n
         user.has_perm("status.view_job")
         with django_assert_num_queries(1):
             assert len(runs_like(last, user)) == MOST_RUNS
+
+
+def test_runs_are_looked_for_among_the_newest_jobs_alone(
+    alice, operator, monkeypatch, django_assert_num_queries
+):
+    monkeypatch.setattr("status.runs.MOST_LOOKED_AT", 4)
+    old, *_others = [
+        run(alice, seconds, task=task) for seconds, task in ((9, "a"), (8, "b"), (7, "b"), (6, "b"))
+    ]
+    assert [r.job_id for r in runs_like(old, alice).runs] == [old.pk]
+    newer = run(alice, 5, task="b")
+    assert runs_like(old, alice).runs == []
+    assert len(runs_like(newer, alice)) == 4
+    # Who sees all looks among those of the task.
+    assert [r.job_id for r in runs_like(old, operator).runs] == [old.pk]
+    if connection.vendor != "sqlite":
+        return
+    for user, index in ((alice, "status_list_owner (owner_id=?"), (operator, "status_list_task (task=?")):
+        with django_assert_num_queries(1) as queries:
+            runs_like(old, user)
+        with connection.cursor() as cursor:
+            cursor.execute("EXPLAIN QUERY PLAN " + queries[0]["sql"])
+            plan = [row[3] for row in cursor.fetchall()]
+        assert f"SEARCH status_job USING INDEX {index} AND created_at>?)" in plan
 
 
 def test_the_chart_of_runs_is_told_in_words_too(client, alice):
