@@ -8,7 +8,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connection
 
 from status.models.queries import JobQuerySet
-from status.models.statements import Slot
+from status.models.statements import Slot, count
 from status.states import State
 
 Part = tuple[str, Sequence[Any]]
@@ -45,10 +45,10 @@ def count_states(found: JobQuerySet, most: int) -> dict[str, Count]:
 
 def _part(found: JobQuerySet, most: int) -> Part:
     try:
-        sql, given = found.values("pk")[: most + 1].query.sql_with_params()
+        statement = count(found, most + 1)
     except EmptyResultSet:
-        sql, given = "SELECT 1 WHERE 1 = 0", ()
-    return f"(SELECT COUNT(*) FROM ({sql}) counted)", given  # noqa: S608  # Django's own.
+        return "0", ()
+    return f"({statement.sql})", statement.params
 
 
 def _count(parts: list[Part], most: int) -> list[Count]:

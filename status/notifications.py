@@ -141,7 +141,7 @@ def _unread(alias: str) -> Statement:
     """Every page asks it."""
     owner: Any = Notification._meta.get_field("owner")
     mine = Notification.objects.using(alias).filter(owner=Slot("owner", owner.target_field))
-    return count(mine.unread(), MOST_COUNTED)
+    return count(mine.unread().order_by(), MOST_COUNTED)
 
 
 def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]:

@@ -151,11 +151,13 @@ def failed_alike(job: Job, user: Any) -> Likeness | None:
 
 
 def _newest(job: Job, user: Any) -> QuerySet[Job]:
-    seen = access.visible_jobs(user).order_by("-created_at", "-id")
+    seen: Any = access.visible_jobs(user).order_by("-created_at", "-id")
     # There is an index on tasks and one on owners, and none on both.
-    by_index: Any = seen.filter(task=job.task) if access.sees_all(user) else seen
-    newest: QuerySet[Job] = by_index.newest(MOST_LOOKED_AT).looked_up(Q(task=job.task))
-    return newest.filter(
+    if access.sees_all(user):
+        newest = seen.filter(task=job.task).newest(MOST_LOOKED_AT)
+    else:
+        newest = seen.newest(MOST_LOOKED_AT).looked_up(Q(task=job.task))
+    return newest.filter(  # type: ignore[no-any-return]
         state__in=sorted(TERMINAL),
         started_at__isnull=False,
         finished_at__isnull=False,

@@ -1,6 +1,5 @@
 """One job's page."""
 
-from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required, login_required
@@ -24,13 +23,9 @@ PAGE, DOCUMENT = "text/html", "application/json"
 
 def visible_job(request: HttpRequest, job_id: UUID) -> Job:
     """The job of that id, for who may watch it; for others it does not exist."""
-    job = Job.objects.find(job_id)
+    job = Job.objects.select_related("owner").find(job_id)
     if job is None or not access.may_watch_job(request.user, job):
         raise Http404("No such job.")
-    user: Any = request.user
-    if job.owner_id == user.pk:
-        # Read already.
-        job.owner = user
     return job
 
 
