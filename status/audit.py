@@ -6,10 +6,14 @@ project's does by itself, such as a task that cancels a job, is no person's act 
 
 import getpass
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from django.db import router
 
 from status.models import AuditEntry, Job
 from status.models.audit import Source, Verb
+from status.models.statements import Select, slot
 
 __all__ = ["Actor", "Source", "Target", "Verb", "at_command_line", "of_job", "on_page", "record"]
 
@@ -98,4 +102,10 @@ def record(actor: Actor | None, verb: str, subject: Job | Target, **details: Any
 
 def of_job(job: Job) -> list[AuditEntry]:
     """What was done to a job last, newest first; `MOST_SHOWN` at most."""
-    return list(AuditEntry.objects.filter(subject=str(job.pk), kind="job")[:MOST_SHOWN])
+    return _last_of_job(router.db_for_read(AuditEntry)).run(subject=str(job.pk))
+
+
+@lru_cache
+def _last_of_job(alias: str) -> Select[AuditEntry]:
+    of_job = AuditEntry.objects.using(alias).filter(subject=slot(AuditEntry, "subject"), kind="job")
+    return Select(of_job[:MOST_SHOWN])

@@ -8,7 +8,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connection
 
 from status.models.queries import JobQuerySet
-from status.models.statements import Slot, count
+from status.models.statements import Slot, count, slot
 from status.states import State
 
 Part = tuple[str, Sequence[Any]]
@@ -36,7 +36,7 @@ def count_states(found: JobQuerySet, most: int) -> dict[str, Count]:
 
     What Django makes of one state serves for the others.
     """
-    part, given = _part(found.filter(state=Slot("state", found.model._meta.get_field("state"))), most)
+    part, given = _part(found.filter(state=slot(found.model, "state")), most)
     parts: list[Part] = [
         (part, [state if isinstance(p, Slot) else p for p in given]) for state in State.values
     ]

@@ -8,12 +8,13 @@ filters reads more than `WINDOW` rows.
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db.models import Q
+from django.db import router
+from django.db.models import Q, prefetch_related_objects
 
 from status import access, searching
 from status.counts import Count, add_up, count_each, count_states
@@ -22,6 +23,7 @@ from status.filters import ALL, Filters
 from status.models import Job, SearchText
 from status.models.queries import JobQuerySet
 from status.models.search import ids_of, mark
+from status.models.statements import Select, Slot, slot
 from status.regions import RULED
 from status.searching import Search
 from status.states import LIVE, State
@@ -278,10 +280,13 @@ class Listing:
     # -- both ----------------------------------------------------------------------------------------------
 
     def _fetch(self, pks: list[UUID]) -> list[Job]:
-        found = Job.objects.select_related("owner").defer(*UNSHOWN).filter(pk__in=pks)
-        if self._names_owner:
-            found = found.filter(owner=self.scope)  # type: ignore[misc]  # Keys may be UUIDs.
-        rows = {job.pk: job for job in found}
+        if not pks:
+            return []
+        keys = {f"pk{place}": pk for place, pk in enumerate(pks)}
+        found = _whole(router.db_for_read(Job), len(pks), self._names_owner)
+        rows = {job.pk: job for job in found.run(owner=self.scope, **keys)}
+        if not self._names_owner:
+            prefetch_related_objects(list(rows.values()), "owner")
         return [rows[pk] for pk in pks if pk in rows]
 
     @property
@@ -330,6 +335,16 @@ class Listing:
             return dict(search.states(MOST_SAMPLED))
         hits = Job.objects.filter(pk__in=self._hits(search, MOST_SAMPLED)).order_by()
         return Counter(hits.values_list("state", flat=True))
+
+
+@lru_cache
+def _whole(alias: str, count: int, of_owner: bool) -> Select[Job]:
+    """So many jobs by their keys."""
+    jobs = Job.objects.using(alias).defer(*UNSHOWN)
+    if of_owner:
+        jobs = jobs.filter(owner=slot(Job, "owner"))
+    keys = [Slot(f"pk{place}", Job._meta.pk) for place in range(count)]
+    return Select(jobs.filter(pk__in=keys).order_by())  # type: ignore[misc]  # A slot for each.
 
 
 def _within(found: JobQuerySet, others: list[Q], oldest_first: bool) -> tuple[JobQuerySet, Cursor | None]:

@@ -23,7 +23,7 @@ from status.models import Delivery, Notification, Preferences
 from status.models.notification import NotificationQuerySet, is_safe_address
 from status.models.preferences import channels
 from status.models.queries import job_waits
-from status.models.statements import Slot, Statement, count
+from status.models.statements import Statement, count, slot
 
 LONGEST_TITLE = 255
 LONGEST_URL = 500
@@ -139,8 +139,7 @@ def count_unread(user: Any) -> int:
 @lru_cache
 def _unread(alias: str) -> Statement:
     """Every page asks it."""
-    owner: Any = Notification._meta.get_field("owner")
-    mine = Notification.objects.using(alias).filter(owner=Slot("owner", owner.target_field))
+    mine = Notification.objects.using(alias).filter(owner=slot(Notification, "owner"))
     return count(mine.unread().order_by(), MOST_COUNTED)
 
 

@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from statistics import median
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db import router
+from django.db.models import Q
 
 from status import access
 from status.filters import LONGEST, MOST_WORDS, Filters
 from status.listing import Listing
 from status.models import Job
 from status.models.search import split
+from status.models.statements import Select, slot
+from status.regions import RULED
 from status.states import TERMINAL, State
 
 MOST_RUNS = 30
@@ -99,8 +102,7 @@ def runs_like(job: Job, user: Any) -> Runs:
     """
     if job.canvas:
         return Runs([])
-    fields = ("pk", "title", "state", "started_at", "finished_at")
-    rows = list(_newest(job, user).values_list(*fields)[:MOST_RUNS])
+    rows = _newest(job, user)
     return Runs(
         [
             Run(
@@ -150,15 +152,24 @@ def failed_alike(job: Job, user: Any) -> Likeness | None:
     return Likeness(count=total.number - 1, more=total.more, query=filters.query)
 
 
-def _newest(job: Job, user: Any) -> QuerySet[Job]:
-    seen: Any = access.visible_jobs(user).order_by("-created_at", "-id")
+def _newest(job: Job, user: Any) -> list[tuple[Any, ...]]:
+    scope, by_task = access.list_scope(user), access.sees_all(user)
+    if scope.startswith(RULED):
+        return list(_ended(access.visible_jobs(user), job.task, by_task, MOST_LOOKED_AT))
+    return _made(router.db_for_read(Job), by_task, MOST_LOOKED_AT).run(task=job.task, owner=scope)
+
+
+@lru_cache
+def _made(alias: str, by_task: bool, most: int) -> Select[tuple[Any, ...]]:
+    """Of all jobs, or of those of the owner in its slot."""
+    seen = Job.objects.using(alias).filter(parent=None)
+    seen = seen if by_task else seen.filter(owner=slot(Job, "owner"))
+    return Select(_ended(seen, slot(Job, "task"), by_task, most))
+
+
+def _ended(seen: Any, task: Any, by_task: bool, most: int) -> Any:
     # There is an index on tasks and one on owners, and none on both.
-    if access.sees_all(user):
-        newest = seen.filter(task=job.task).newest(MOST_LOOKED_AT)
-    else:
-        newest = seen.newest(MOST_LOOKED_AT).looked_up(Q(task=job.task))
-    return newest.filter(  # type: ignore[no-any-return]
-        state__in=sorted(TERMINAL),
-        started_at__isnull=False,
-        finished_at__isnull=False,
-    )
+    newest = seen.filter(task=task).newest(most) if by_task else seen.newest(most).looked_up(Q(task=task))
+    ended = newest.filter(state__in=sorted(TERMINAL), started_at__isnull=False, finished_at__isnull=False)
+    columns = "pk", "title", "state", "started_at", "finished_at"
+    return ended.order_by("-created_at", "-id").values_list(*columns)[:MOST_RUNS]

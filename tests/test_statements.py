@@ -4,12 +4,12 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F
+from django.db.models import Count, F
 from django.test.utils import CaptureQueriesContext
 
 from status.models import Job, Notification
 from status.models.queries import job_ended
-from status.models.statements import Slot, can_return, insert, update
+from status.models.statements import Select, can_return, insert, slot, update
 from status.states import State
 
 pytestmark = pytest.mark.django_db
@@ -51,8 +51,8 @@ def test_what_is_inserted_is_what_django_would_have_inserted():
 
 def test_what_is_updated_is_what_django_would_have_updated():
     ours, theirs = (Job.objects.create(task="t", title="T") for _ in range(2))
-    slots = {name: Slot(name, Job._meta.get_field(name)) for name in ODD}
-    rows = Job.objects.filter(pk=Slot("pk", Job._meta.pk), title="T")
+    slots = {name: slot(Job, name) for name in ODD}
+    rows = Job.objects.filter(pk=slot(Job, "pk"), title="T")
     statement = update(rows, {**slots, "seq": F("seq") + 1})
     assert statement.run({**ODD, "pk": ours.pk}) == 1
     assert statement.run({**ODD, "pk": ours.pk}) == 0
@@ -60,6 +60,41 @@ def test_what_is_updated_is_what_django_would_have_updated():
     read, expected = (fields_of(Job.objects.get(pk=job.pk)) for job in (ours, theirs))
     assert {name for name in read if read[name] != expected[name]} <= {"id", "created_at"}
     assert read["seq"] == 1
+
+
+@pytest.mark.parametrize("left_out", [(), ("signature", "title"), ("parent", "id")])
+def test_what_is_selected_is_what_django_would_have_selected(left_out):
+    owner = get_user_model().objects.create(username="alice")
+    whole = Job.objects.create(task="t", owner=owner, **ODD)
+    ours = Job.objects.create(task="t", owner=owner, parent=whole, **ODD)
+    rows = Job.objects.filter(pk=slot(Job, "pk"), owner=slot(Job, "owner")).defer(*left_out)
+    select = Select(rows)
+    [read] = select.run(pk=ours.pk, owner=owner.pk)
+    expected = Job.objects.defer(*left_out).get(pk=ours.pk)
+    assert read.get_deferred_fields() == expected.get_deferred_fields()
+    assert fields_of(read) == fields_of(expected)
+    assert (read.parent, read.owner, read._state.db, read._state.adding) == (whole, owner, "default", False)
+    assert select.run(pk=ours.pk, owner=0) == []
+
+
+def test_columns_and_counts_are_selected_as_django_would():
+    whole = Job.objects.create(task="t", title="T")
+    Job.objects.bulk_create([Job(task="t", parent=whole, **(ODD | {"position": n})) for n in range(3)])
+    asked = ("parent", "state", "started_at", "params", "weight", "may_fail")
+    rows = Job.objects.filter(parent=whole).order_by().values_list(*asked).annotate(number=Count("pk"))
+    select = Select(
+        Job.objects.filter(parent=slot(Job, "parent"))
+        .order_by()
+        .values_list(*asked)
+        .annotate(number=Count("pk"))
+    )
+    assert select.run(parent=whole.pk) == list(rows)
+    assert select.run(parent=whole.pk)[0][-1] == 3
+
+
+def test_rows_with_those_they_refer_to_are_not_selected():
+    with pytest.raises(AssertionError, match="columns"):
+        Select(Job.objects.select_related("owner"))
 
 
 def test_many_rows_go_in_with_one_text():

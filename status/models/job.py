@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from status import conf
 from status.addresses import job_address
 from status.events import JobEvent, Line, Step, percents
-from status.models.queries import LIVE_FIELDS, JobQuerySet
+from status.models.queries import LIVE_FIELDS, JobQuerySet, last_lines
 from status.registry import startables
 from status.states import LIVE, Canvas, Failure, State
 
@@ -321,7 +321,7 @@ class Job(models.Model):
     @cached_property
     def tail(self) -> list[Line]:
         """Its last log lines, oldest first; as many as `STATUS["LOG_TAIL"]`."""
-        newest = self.lines.order_by("-attempt", "-number")[: conf.current().log_tail]
+        newest = last_lines(type(self).lines.rel.related_model, self.pk, conf.current().log_tail)
         return [line.frozen() for line in reversed(newest)]
 
     @cached_property

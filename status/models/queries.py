@@ -7,14 +7,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import connections, models, transaction
+from django.db import connections, models, router, transaction
 from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 from django.utils import timezone
 
 from status.events import JobEvent
-from status.models.statements import Slot, Statement, can_return, update
+from status.models.statements import Select, Statement, can_return, slot, update
 from status.states import LIVE, TERMINAL, State, below
 
 if TYPE_CHECKING:
@@ -95,11 +95,8 @@ class _Move:
 
     def made(self, rows: "models.QuerySet[Job]") -> Statement:
         """The guarded UPDATE of `rows`."""
-
-        def slot(name: str) -> Any:
-            return Slot(name, rows.model._meta.pk if name == "pk" else rows.model._meta.get_field(name))
-
-        attempt, lower = slot("attempt"), below(self.state)
+        model = rows.model
+        attempt, lower = slot(model, "attempt"), below(self.state)
         if self.leaves <= set(lower):
             # Beginnings and endings, the most frequent by far: the same in fewer words.
             newer = Q(attempt__lte=attempt)
@@ -107,12 +104,12 @@ class _Move:
             newer = Q(attempt__lt=attempt) | Q(attempt=attempt, state__in=lower)
             # Only reports follow each other in one state. Who says late that a job waits may have been declared lost.
             if self.is_numbered and self.state != State.WAITING:
-                newer |= Q(attempt=attempt, state=self.state, seq__lt=slot("seq"))
-        due = rows.filter(newer, pk=slot("pk"), state__in=sorted(self.leaves))
-        values = {name: slot(name) if value is None else value for name, value in self.columns}
+                newer |= Q(attempt=attempt, state=self.state, seq__lt=slot(model, "seq"))
+        due = rows.filter(newer, pk=slot(model, "pk"), state__in=sorted(self.leaves))
+        values = {name: slot(model, name) if value is None else value for name, value in self.columns}
         if not self.returns:
             return update(due, values)
-        preferences = rows.model._meta.apps.get_model("status", "Preferences")
+        preferences = model._meta.apps.get_model("status", "Preferences")
         chosen = preferences._base_manager.filter(user=OuterRef("owner")).values("chosen")
         return update(due, values, TOLD, [Subquery(chosen)])
 
@@ -120,6 +117,22 @@ class _Move:
 @lru_cache(maxsize=256)
 def _made_before(move: _Move, model: "type[Job]", alias: str) -> Statement:
     return move.made(model._base_manager.using(alias))
+
+
+@lru_cache
+def _by_key(model: "type[Job]", alias: str) -> "Select[Job]":
+    return Select(model.objects.using(alias).filter(pk=slot(model, "pk")).order_by())
+
+
+def last_lines(model: Any, job_id: UUID, most: int) -> list[Any]:
+    """The last `most` log lines of a job, the newest first; `model` is that of lines, which knows that of jobs."""
+    return _last_lines(model, router.db_for_read(model), most).run(job=job_id)
+
+
+@lru_cache
+def _last_lines(model: Any, alias: str, most: int) -> Select[Any]:
+    lines = model.objects.using(alias).filter(job=slot(model, "job"))
+    return Select(lines.order_by("-attempt", "-number")[:most])
 
 
 def _told(found: Any) -> dict[str, Any]:
@@ -147,6 +160,15 @@ class JobQuerySet(models.QuerySet["Job"]):
             <Job: Orders of May>
         """
         return next(iter(self.filter(pk=job_id).order_by()[:1]), None)
+
+    def read(self, job_id: UUID) -> "Job | None":
+        """The job of that id among all, whole, or None: as `find` by a statement that is made once.
+
+        Example:
+            >>> Job.objects.read(job_id)
+            <Job: Orders of May>
+        """
+        return next(iter(_by_key(self.model, self.db).run(pk=job_id)), None)
 
     def looked_up(self, *conditions: Q) -> "JobQuerySet":
         """Those of these that fit, found by looking at each: no index but that by which these are found is used.

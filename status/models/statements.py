@@ -6,12 +6,15 @@ prepared by the model's fields as they always are.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from django.db import connections, models, transaction
+from django.db.models import Count
 from django.db.models.constants import OnConflict
 from django.db.models.expressions import Expression, Subquery
 from django.db.models.sql import InsertQuery, UpdateQuery
+
+Row = TypeVar("Row")
 
 RETURNING = {"sqlite", "postgresql"}
 """What can say with an UPDATE which rows it has changed; SQLite since 3.35, as it can for an INSERT."""
@@ -29,6 +32,17 @@ class Slot(Expression):
         return "%s", (self,)
 
 
+def slot(model: type[models.Model], name: str) -> Slot:
+    """The place of a value for the column `name` of `model`; of another row's key for a foreign key.
+
+    Example:
+        >>> slot(Job, "owner").name
+        'owner'
+    """
+    field: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
+    return Slot(name, getattr(field, "target_field", field))
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """The SQL of one statement for one database, and what fills it."""
@@ -38,7 +52,7 @@ class Statement:
     params: tuple[Any, ...]
     """Slots, and what is the same each time."""
     returned: tuple[Any, ...] = ()
-    """The fields of which an UPDATE gives the values in the rows that it has changed."""
+    """The expressions whose values it gives back, in rows."""
 
     def run(self, values: Mapping[str, Any]) -> list[tuple[Any, ...]] | int:
         """Execute it with `values` in its slots.
@@ -56,9 +70,7 @@ class Statement:
             if not self.returned:
                 return int(cursor.rowcount)
             rows = cursor.fetchall()
-        return [
-            tuple(_read(f, v, connection) for f, v in zip(self.returned, row, strict=True)) for row in rows
-        ]
+        return _read(rows, self.returned, connection)
 
 
 def _prepared(field: Any, value: Any, connection: Any) -> Any:
@@ -66,11 +78,51 @@ def _prepared(field: Any, value: Any, connection: Any) -> Any:
     return None if value is None else field.get_db_prep_save(value, connection)
 
 
-def _read(field: Any, value: Any, connection: Any) -> Any:
-    """What the database gave, as the model has it."""
-    if hasattr(field, "from_db_value"):
-        return field.from_db_value(value, None, connection)
-    return field.to_python(value)
+def _read(rows: list[Any], expressions: Sequence[Any], connection: Any) -> list[tuple[Any, ...]]:
+    """What the database gave, as the models have it."""
+    converters = []
+    for place, expression in enumerate(expressions):
+        found = [*connection.ops.get_db_converters(expression), *expression.get_db_converters(connection)]
+        converters += [(place, expression, convert) for convert in found]
+    if not converters:
+        return rows
+    read = []
+    for row in rows:
+        values = list(row)
+        for place, expression, convert in converters:
+            values[place] = convert(values[place], expression, connection)
+        read.append(tuple(values))
+    return read
+
+
+class Select(Generic[Row]):
+    """A SELECT whose SQL is made once, with the rows that the queryset would give.
+
+    Args:
+        rows: instances, also with `defer` but not with `select_related`, or a `values_list`; slots may stand in its
+            conditions.
+
+    Example:
+        >>> by_key = Select(Job.objects.filter(pk=slot(Job, "pk")).order_by())
+        >>> by_key.run(pk=job.pk)
+        [<Job: Orders of May>]
+    """
+
+    def __init__(self, rows: models.QuerySet[Any, Row]) -> None:
+        assert not rows.query.select_related, "Their columns would be taken for those of the rows themselves."
+        compiler: Any = rows.query.get_compiler(rows.db)
+        sql, params = compiler.as_sql()
+        self._statement = Statement(rows.db, sql, tuple(params), tuple(part for part, *_ in compiler.select))
+        self._model: Any = rows.model if rows.query.default_cols else None
+        # Django looks each column up in it.
+        self._names = frozenset(part.target.attname for part, *_ in compiler.select) if self._model else ()
+
+    def run(self, **values: Any) -> list[Row]:
+        """The rows for these values of the slots."""
+        rows: Any = self._statement.run(values)
+        if self._model is None:
+            return rows  # type: ignore[no-any-return]
+        return [self._model.from_db(self._statement.alias, self._names, row) for row in rows]
 
 
 def update(
@@ -88,7 +140,7 @@ def update(
         also: what it gives back after these, of other tables.
 
     Example:
-        >>> done = update(Job.objects.filter(pk=Slot("pk", pk)), {"state": Slot("state", state)})
+        >>> done = update(Job.objects.filter(pk=slot(Job, "pk")), {"state": slot(Job, "state")})
         >>> done.run({"pk": job.pk, "state": State.RUNNING})
         1
     """
@@ -97,14 +149,15 @@ def update(
     compiler = query.get_compiler(rows.db)
     sql, params = compiler.as_sql()
     by_name = {field.attname: field for field in rows.model._meta.concrete_fields}
-    fields = tuple(by_name[name] for name in returning)
-    if fields:
-        quote = connections[rows.db].ops.quote_name
-        more = [expression.resolve_expression(query) for expression in also]
-        texts = [quote(field.column) for field in fields] + [compiler.compile(other)[0] for other in more]
-        sql += " RETURNING " + ", ".join(texts)
-        fields += tuple(other.output_field for other in more)
-    return Statement(rows.db, sql, tuple(params), fields)
+    fields = [by_name[name] for name in returning]
+    if not fields:
+        return Statement(rows.db, sql, tuple(params))
+    quote = connections[rows.db].ops.quote_name
+    more = [expression.resolve_expression(query) for expression in also]
+    texts = [quote(field.column) for field in fields] + [compiler.compile(other)[0] for other in more]
+    sql += " RETURNING " + ", ".join(texts)
+    columns = [field.get_col(rows.model._meta.db_table) for field in fields]
+    return Statement(rows.db, sql, tuple(params), (*columns, *more))
 
 
 def count(rows: models.QuerySet[Any], most: int) -> Statement:
@@ -113,13 +166,14 @@ def count(rows: models.QuerySet[Any], most: int) -> Statement:
     In their order, by which SQLite chooses the index.
 
     Example:
-        >>> unread = count(Notification.objects.filter(owner=Slot("owner", owner), read_at=None).order_by(), 10_000)
+        >>> mine = Notification.objects.filter(owner=slot(Notification, "owner"))
+        >>> unread = count(mine.unread().order_by(), 10_000)
         >>> unread.run({"owner": alice.pk})
         [(3,)]
     """
     sql, params = rows.values("pk")[:most].query.sql_with_params()
     counted = f"SELECT COUNT(*) FROM ({sql}) counted"  # noqa: S608  # Django's own.
-    return Statement(rows.db, counted, tuple(params), (models.IntegerField(),))
+    return Statement(rows.db, counted, tuple(params), (Count("*"),))
 
 
 def can_return(alias: str) -> bool:

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Count, F, IntegerField, Value, When, Window
+from django.db import router
+from django.db.models import Case, Count, F, IntegerField, QuerySet, Value, When, Window
 from django.db.models.functions import RowNumber
 
 from status.models.job import Job
+from status.models.statements import Select, slot
 from status.states import LIVE, Canvas, State
 
 # What moves and what went wrong is looked for; what went well is not.
@@ -115,13 +119,25 @@ def _position(twig: Twig) -> tuple[bool, int]:
 
 
 def _count(level: dict[UUID, Branch]) -> None:
-    rows = Job.objects.filter(parent__in=level).order_by().values_list("parent", "state")
-    counts: dict[tuple[UUID, str], int] = {
-        (parent, state): number for parent, state, number in rows.annotate(number=Count("pk"))
-    }
+    if len(level) == 1:
+        [parent] = level
+        found = _counts_of_one(router.db_for_read(Job)).run(parent=parent)
+    else:
+        found = list(_counts(Job.objects.filter(parent__in=level)))
+    counts: dict[tuple[UUID, str], int] = {(parent, state): number for parent, state, number in found}
     for pk, branch in level.items():
-        found = [Tally(state=state, count=counts.get((pk, state), 0)) for state in ORDER]
-        branch.tallies = [tally for tally in found if tally.count]
+        tallies = [Tally(state=state, count=counts.get((pk, state), 0)) for state in ORDER]
+        branch.tallies = [tally for tally in tallies if tally.count]
+
+
+def _counts(members: QuerySet[Job]) -> QuerySet[Job, tuple[Any, ...]]:
+    return members.order_by().values_list("parent", "state").annotate(number=Count("pk"))
+
+
+@lru_cache
+def _counts_of_one(alias: str) -> Select[tuple[Any, ...]]:
+    """Every page of a job asks it, and most have no members."""
+    return Select(_counts(Job.objects.using(alias).filter(parent=slot(Job, "parent"))))
 
 
 def _chosen(parents: Iterable[UUID], most: int) -> list[Job]:

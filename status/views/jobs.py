@@ -23,9 +23,11 @@ PAGE, DOCUMENT = "text/html", "application/json"
 
 def visible_job(request: HttpRequest, job_id: UUID) -> Job:
     """The job of that id, for who may watch it; for others it does not exist."""
-    job = Job.objects.select_related("owner").find(job_id)
+    job = Job.objects.read(job_id)
     if job is None or not access.may_watch_job(request.user, job):
         raise Http404("No such job.")
+    if job.owner_id == request.user.pk:
+        job.owner = request.user  # type: ignore[assignment]  # It is nobody without a name.
     return job
 
 
