@@ -27,7 +27,7 @@ def choices(scope: str) -> dict[str, list[str]]:
     if scope == "all":
         found = {column: [value for value in _distinct(column) if value] for column in COLUMNS}
         return {**found, "owner": _names(_distinct("owner_id"))}
-    rows = Listing(scope).exact.values_list(*COLUMNS, "owner_id")[:RECENT]
+    rows = Listing(scope).newest((*COLUMNS, "owner_id"), RECENT)
     # Hardly any differs from all the others.
     values: list[Any] = list(zip(*set(rows), strict=True)) or [()] * (len(COLUMNS) + 1)
     found = {column: _sorted(held) for column, held in zip((*COLUMNS, "owner"), values, strict=True)}

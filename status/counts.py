@@ -1,18 +1,13 @@
 """How many jobs there are, as far as somebody counted."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import connection
 
 from status.models.queries import JobQuerySet
-from status.models.statements import Slot, count, slot
+from status.models.statements import Statement, count, count_together, slot
 from status.states import State
-
-Part = tuple[str, Sequence[Any]]
-"""A subquery, and what fills it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,39 +21,39 @@ class Count:
 
 def count_each(found: list[JobQuerySet], most: int) -> list[Count]:
     """How many each of these has, up to `most`; in one query."""
-    if not found:
-        return []
-    return _count([_part(each, most) for each in found], most)
+    counting = [_statement(each, most) for each in found]
+    numbers = iter(count_together([(each, {}) for each in counting if each is not None]))
+    return [_as_count(0 if each is None else next(numbers), most) for each in counting]
 
 
-def count_states(found: JobQuerySet, most: int) -> dict[str, Count]:
-    """How many of these are in each state, up to `most`; in one query.
+def in_a_state(found: JobQuerySet, most: int) -> Statement | None:
+    """Counts for `count_states` those of these that are in a state, up to `most`; None if there can be none."""
+    return _statement(found.filter(state=slot(found.model, "state")), most)
 
-    What Django makes of one state serves for the others.
+
+def count_states(counting: Statement | None, most: int, **values: Any) -> dict[str, Count]:
+    """How many are in each state, up to `most`; in one query.
+
+    Args:
+        counting: what `in_a_state` made, for the same `most`.
+        most: no more are counted.
+        values: of its other slots.
     """
-    part, given = _part(found.filter(state=slot(found.model, "state")), most)
-    parts: list[Part] = [
-        (part, [state if isinstance(p, Slot) else p for p in given]) for state in State.values
-    ]
-    return dict(zip(State.values, _count(parts, most), strict=True))
+    if counting is None:
+        return {state: Count(number=0) for state in State.values}
+    numbers = count_together([(counting, {"state": state, **values}) for state in State.values])
+    return {state: _as_count(number, most) for state, number in zip(State.values, numbers, strict=True)}
 
 
-def _part(found: JobQuerySet, most: int) -> Part:
+def _statement(found: JobQuerySet, most: int) -> Statement | None:
     try:
-        statement = count(found, most + 1)
+        return count(found, most + 1)
     except EmptyResultSet:
-        return "0", ()
-    return f"({statement.sql})", statement.params
+        return None
 
 
-def _count(parts: list[Part], most: int) -> list[Count]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {', '.join(part for part, _given in parts)}",
-            [p for _part, given in parts for p in given],
-        )
-        numbers = cursor.fetchone()
-    return [Count(number=min(number, most), more=number > most) for number in numbers]
+def _as_count(number: int, most: int) -> Count:
+    return Count(number=min(number, most), more=number > most)
 
 
 def add_up(states: dict[str, Count], most: int) -> Count:

@@ -8,22 +8,20 @@ filters reads more than `WINDOW` rows.
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db import router
 from django.db.models import Q, prefetch_related_objects
 
-from status import access, searching
-from status.counts import Count, add_up, count_each, count_states
+from status import access, searching, unfiltered
+from status.counts import Count, add_up, count_each, count_states, in_a_state
 from status.cursors import Cursor
 from status.filters import ALL, Filters
 from status.models import Job, SearchText
 from status.models.queries import JobQuerySet
 from status.models.search import ids_of, mark
-from status.models.statements import Select, Slot, slot
 from status.regions import RULED
 from status.searching import Search
 from status.states import LIVE, State
@@ -35,9 +33,6 @@ MOST_IDS = 20
 """So many jobs are found by the beginning of an id."""
 MOST_SAMPLED = 1_000
 """So many jobs are counted when they have to be looked at."""
-
-# What the list shows does not need these.
-UNSHOWN = ("traceback", "signature", "result", "params", "output", "given", "poll_signature", "on_cancel")
 
 _LEADS = (("owner_id", "state"), ("schedule",), ("worker",), ("queue",), ("task",), ("owner_id",), ("state",))
 
@@ -94,7 +89,7 @@ class Listing:
         """How many jobs there are in each state and in `ALL`, whatever state the filters name."""
         every = Listing(self.scope, self.filters.without_state)
         if every._equal.keys() <= {"owner_id"} and not every._needs_a_look:
-            exact = count_states(every.exact, MOST_COUNTED)
+            exact = every._count_states()
             return {ALL: add_up(exact, MOST_COUNTED), **exact}
         states = every._sampled() | every._few()
         if self.filters.state:
@@ -123,6 +118,27 @@ class Listing:
         found = newer.exact.filter(created_at__gt=moment)
         return (found.filter(newer._kind) if self.filters.kind else found)[:most].count()
 
+    def newest(self, columns: tuple[str, ...], most: int) -> list[tuple[Any, ...]]:
+        """These columns of the newest jobs, where indexes alone can tell which these are.
+
+        Example:
+            >>> Listing("all").newest(("task", "queue"), 500)
+            [('orders.tasks.import_orders', 'default')]
+        """
+        if self._is_plain:
+            return unfiltered.newest(self._named, columns, most)
+        return list(self.exact.values_list(*columns)[:most])
+
+    def _count_states(self) -> dict[str, Count]:
+        if self._is_plain:
+            return unfiltered.states(self._named, MOST_COUNTED)
+        return count_states(in_a_state(self.exact, MOST_COUNTED), MOST_COUNTED)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether it is all jobs, or all of an owner."""
+        return not self._is_ruled and self.filters == Filters()
+
     # -- by columns ----------------------------------------------------------------------------------------
 
     @cached_property
@@ -145,6 +161,10 @@ class Listing:
     @property
     def _names_owner(self) -> bool:
         return self.scope != "all" and not self._is_ruled
+
+    @property
+    def _named(self) -> str | None:
+        return self.scope if self._names_owner else None
 
     @cached_property
     def _visible(self) -> JobQuerySet:
@@ -211,6 +231,8 @@ class Listing:
         self, limit: int, after: Cursor | None, before: Cursor | None
     ) -> tuple[list[UUID], Cursor | None]:
         """The first keys, and where the window ended before there were so many."""
+        if self._is_plain and after is None and before is None:
+            return [pk for (pk,) in self.newest(("pk",), limit)], None
         ranged = self._jobs
         ranged = ranged.filter(after.older) if after else ranged
         ranged = ranged.filter(before.newer) if before else ranged
@@ -280,11 +302,7 @@ class Listing:
     # -- both ----------------------------------------------------------------------------------------------
 
     def _fetch(self, pks: list[UUID]) -> list[Job]:
-        if not pks:
-            return []
-        keys = {f"pk{place}": pk for place, pk in enumerate(pks)}
-        found = _whole(router.db_for_read(Job), len(pks), self._names_owner)
-        rows = {job.pk: job for job in found.run(owner=self.scope, **keys)}
+        rows = {job.pk: job for job in unfiltered.rows(self._named, pks)}
         if not self._names_owner:
             prefetch_related_objects(list(rows.values()), "owner")
         return [rows[pk] for pk in pks if pk in rows]
@@ -335,16 +353,6 @@ class Listing:
             return dict(search.states(MOST_SAMPLED))
         hits = Job.objects.filter(pk__in=self._hits(search, MOST_SAMPLED)).order_by()
         return Counter(hits.values_list("state", flat=True))
-
-
-@lru_cache
-def _whole(alias: str, count: int, of_owner: bool) -> Select[Job]:
-    """So many jobs by their keys."""
-    jobs = Job.objects.using(alias).defer(*UNSHOWN)
-    if of_owner:
-        jobs = jobs.filter(owner=slot(Job, "owner"))
-    keys = [Slot(f"pk{place}", Job._meta.pk) for place in range(count)]
-    return Select(jobs.filter(pk__in=keys).order_by())  # type: ignore[misc]  # A slot for each.
 
 
 def _within(found: JobQuerySet, others: list[Q], oldest_first: bool) -> tuple[JobQuerySet, Cursor | None]:

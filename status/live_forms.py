@@ -21,7 +21,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from status import access, conf, page_socket, registry, rendering
+from status import access, compiled, conf, page_socket, registry, rendering
 from status.audit import on_page
 from status.forms import focus_first_error
 from status.inbound import Allowance, Beyond, TooFast, TooLarge, in_thread
@@ -268,7 +268,7 @@ def _swap(element_id: str, inner: SafeString) -> str:
 
 
 def _note(text: str) -> str:
-    return get_template("status/partials/live_note.html").render({"text": text})
+    return compiled.show("status/partials/live_note.html", {"text": text})
 
 
 def _not_understood() -> str:

@@ -2,10 +2,9 @@
 
 import json
 
-from django.template.loader import get_template
 from django.urls import get_script_prefix
 
-from status import access
+from status import access, compiled
 from status.regions import View
 from status.rendering import beat
 
@@ -23,12 +22,13 @@ def element(view: View, *, refresh_seconds: float) -> str:
         ValueError: the page has too many regions for one socket.
     """
     token = access.sign(view)
-    return get_template("status/partials/socket.html").render(
+    return compiled.show(
+        "status/partials/socket.html",
         {
             "url": f"{get_script_prefix()}{PAGE_PATH}?view={token}",
             "vals": json.dumps({"view": token}),
             "beat": beat(),
             "has_forms": bool(view.forms),
             "refresh_seconds": refresh_seconds,
-        }
+        },
     )

@@ -23,7 +23,8 @@ from status.cells import PLACES, Painted, Places, changed_cells, format_attribut
 from status.events import Line, TopicEvent
 from status.filters import Filters
 from status.listing import Listing
-from status.memo import LOOK, keeps_look, look
+from status.looks import keeps_look
+from status.memo import LOOK, look
 from status.models import Job, Notification, Topic
 from status.models.tree import members_of
 from status.notifications import read_inboxes
@@ -149,7 +150,7 @@ def render(region: Region, shown: Shown, active: tuple[str | None, str] | None =
 
 def render_lines(region: Region, lines: list[Line]) -> str:
     """Log lines as the children of a log region's element."""
-    return get_template(region.template).render({"lines": lines})
+    return compiled.show(region.template, {"lines": lines})
 
 
 def swap(region: Region, inner: str) -> str:
@@ -192,13 +193,13 @@ def beat(told: Told | None = None, *, polling: bool = False) -> str:
     settings = conf.current()
     wait = settings.poll_seconds if polling else settings.beat_late_seconds
     url = f"{reverse('status:frame')}?{(told or Told.now()).query}"
-    template = get_template("status/partials/beat.html")
-    return template.render({"wait_seconds": f"{wait:g}", "polling": polling, "url": url})
+    values = {"wait_seconds": f"{wait:g}", "polling": polling, "url": url}
+    return compiled.show("status/partials/beat.html", values)
 
 
 def last_beat(reason: str) -> str:
     """A heartbeat element that waits for nothing: `ended`, or `refused` with a link to log in again."""
-    return get_template("status/partials/beat_last.html").render({"reason": reason})
+    return compiled.show("status/partials/beat_last.html", {"reason": reason})
 
 
 @contextmanager
@@ -257,7 +258,7 @@ def _notes(view: View, told: Told) -> tuple[str, Told]:
 
 def render_bell(count: int) -> str:
     """What stands inside the bell: how many notifications are unread."""
-    return get_template("status/partials/bell.html").render({"count": count, "is_many": count > MOST_IN_BELL})
+    return compiled.show("status/partials/bell.html", {"count": count, "is_many": count > MOST_IN_BELL})
 
 
 def swap_bell(count: int) -> str:
@@ -267,18 +268,18 @@ def swap_bell(count: int) -> str:
 
 def swap_senders(forms: Iterable[LiveForm]) -> str:
     """A fragment after which these forms go over the page's socket when they are submitted, and no others."""
-    return get_template("status/partials/senders.html").render({"forms": forms})
+    return compiled.show("status/partials/senders.html", {"forms": forms})
 
 
 def card(job: Job, region: Region, inner: str, attributes: dict[str, Any] | None = None) -> str:
     """The default card: a panel with the job's title as a link, and the region with `inner` in it."""
     painted = element(region, inner, {"class": "contents", **(attributes or {})})
-    return get_template("status/card.html").render({"job": job, "region": painted})
+    return compiled.show("status/card.html", {"job": job, "region": painted})
 
 
 def render_toast(notification: Notification) -> str:
     """What stands inside a place for toasts."""
-    return get_template("status/partials/toast.html").render({"notification": notification})
+    return compiled.show("status/partials/toast.html", {"notification": notification})
 
 
 def swap_toast(slot: int, inner: str) -> str:

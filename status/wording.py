@@ -12,6 +12,7 @@ from status import usual
 from status.events import Step
 from status.headers import POLL_HEADER, header_of
 from status.models import Job
+from status.notifications import MOST_UNREAD
 from status.rendering import MOST_COUNTED
 from status.states import State
 
@@ -108,6 +109,11 @@ def percent(value: int | None) -> str:
 def _percent(value: int, language: str | None) -> str:
     """In the active language, which is `language`."""
     return _("%d%%") % value
+
+
+def unread(count: int) -> str:
+    """How many notifications are unread: "1,000+" where no more are counted."""
+    return f"{amount(count)}+" if count >= MOST_UNREAD else amount(count)
 
 
 def new_jobs(count: int) -> str:

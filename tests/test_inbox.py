@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django.utils import timezone
 
-from status import access, channel
+from status import access, channel, notifications, wording
 from status.events import InboxEvent, LogoutEvent
 from status.hub import Connection, people
 from status.hub.core import Hub
@@ -229,6 +229,32 @@ def test_messages_are_pruned_by_age_and_those_of_jobs_go_with_them(alice):
 )
 def test_the_inbox_is_read_by_its_index(alice, rows, index):
     assert index in rows(alice).explain()
+
+
+def test_no_more_are_counted_than_the_bell_says(alice, bob, monkeypatch, client):
+    monkeypatch.setattr(notifications, "MOST_UNREAD", 3)
+    monkeypatch.setattr(wording, "MOST_UNREAD", 3)
+    notifications._unread.cache_clear()
+    tell(alice, 2)
+    client.force_login(alice)
+    assert "2 unread notifications" in client.get("/jobs/notifications/").content.decode()
+    tell(alice, 2)
+    page = client.get("/jobs/notifications/").content.decode()
+    assert page.count("3+ unread") == 2
+    found = read_inboxes([str(alice.pk), str(bob.pk)], 60)
+    assert (found[str(alice.pk)].count, found[str(bob.pk)].count) == (3, 0)
+    notifications._unread.cache_clear()
+
+
+def test_inboxes_of_many_users_are_read_by_the_hundred(alice, django_assert_num_queries):
+    model = type(alice)
+    users = model.objects.bulk_create([model(username=f"user {number}") for number in range(150)])
+    tell(users[0], 1)
+    tell(users[149], 2)
+    with django_assert_num_queries(3):
+        found = read_inboxes([str(user.pk) for user in users], 60)
+    assert [found[str(user.pk)].count for user in (users[0], users[1], users[149])] == [1, 0, 2]
+    assert read_inboxes([], 60) == {}
 
 
 def test_inboxes_are_read_in_two_queries_for_all(alice, bob, django_assert_num_queries):

@@ -1,4 +1,4 @@
-"""`{% memo %}` and `{% paint %}`, and the cells that are a region's own."""
+"""`{% memo %}`, and the cells that are a region's own."""
 
 import itertools
 import re
@@ -10,7 +10,8 @@ from django.template.loader import get_template
 from django.utils import timezone, translation
 
 from status.cells import CellNode
-from status.memo import MOST_KEPT, MemoNode, keeps_look
+from status.looks import keeps_look
+from status.memo import MOST_KEPT, MemoNode
 from status.models import Job
 from status.regions import Region, Subject
 from status.rendering import Shown, render
@@ -91,7 +92,7 @@ def test_a_partial_that_changes_the_language_midway_is_right_as_well(settings, t
     badge = '{% load status i18n %}{% memo job "state" %}{% translate "Yes" %}{% endmemo %}'
     (tmp_path / "badge.html").write_text(badge)
     (tmp_path / "both.html").write_text(
-        '{% load status i18n %}{% paint "badge.html" %} {% language "de" %}{% include "badge.html" %}{% endlanguage %}'
+        '{% load i18n %}{% include "badge.html" %} {% language "de" %}{% include "badge.html" %}{% endlanguage %}'
     )
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
     job = make_job()
@@ -105,7 +106,7 @@ def test_a_partial_that_changes_the_language_midway_is_right_as_well(settings, t
     ("text", "keeps"),
     [
         ("{{ job.title }}", True),
-        ('{% paint "status/partials/card.html" %}{% include "status/partials/steps.html" %}', True),
+        ('{% include "status/partials/card.html" %}{% include "status/partials/steps.html" %}', True),
         ('{% language "de" %}{% endlanguage %}', False),
         ('{% if job %}{% timezone "UTC" %}{% endtimezone %}{% endif %}', False),
         ("{% localtime off %}{% endlocaltime %}", False),
@@ -148,17 +149,6 @@ def test_it_holds_only_so_much():
 def test_it_says_what_it_takes(text):
     with pytest.raises(TemplateSyntaxError, match="memo"):
         code(text + "{% endmemo %}")
-
-
-# -- {% paint %} -------------------------------------------------------------------------------------------
-
-
-def test_paint_includes():
-    job = make_job()
-    included = show(code('{% include "status/partials/figures.html" with links=True %}'), job=job)
-    assert show(code('{% paint "status/partials/figures.html" links=True %}'), job=job) == included
-    with pytest.raises(TemplateSyntaxError, match="name of a template in quotes"):
-        code("{% paint name %}")
 
 
 # -- cells of a region's own -------------------------------------------------------------------------------

@@ -8,15 +8,14 @@ from django import forms, template
 from django.middleware.csrf import get_token
 from django.template.base import FilterExpression, Parser, Token
 from django.template.library import parse_bits
-from django.template.loader import get_template
 from django.utils import timezone, translation
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from status import access, addresses, conf, live_forms, page_socket, rendering, usual, wording
+from status import access, addresses, compiled, conf, live_forms, page_socket, rendering, usual, wording
 from status.appearance import Appearance, chosen, offered_languages
 from status.cells import CellNode
-from status.memo import MemoNode, PaintNode
+from status.memo import MemoNode
 from status.models import Job
 from status.moments import written
 from status.notifications import count_unread
@@ -39,6 +38,7 @@ for word in (
     wording.speed,
     wording.standing,
     wording.time_left,
+    wording.unread,
     wording.waits_for,
 ):
     register.filter(word)
@@ -131,19 +131,6 @@ def memo(parser: Parser, token: Token) -> MemoNode:
     nodelist = parser.parse(("endmemo",))
     parser.delete_first_token()
     return MemoNode(nodelist, args[0], names, args[2:])
-
-
-@register.tag
-def paint(parser: Parser, token: Token) -> PaintNode:
-    """`{% include %}` for a partial that is included often: faster, and its name must be written in quotes.
-
-    Example:
-        `{% paint "status/partials/bar.html" large=True %}`
-    """
-    args, values = _arguments(parser, token, ["name"], varkw="values")
-    if args[0].is_var or not isinstance(args[0].var, str):
-        raise template.TemplateSyntaxError("{% paint %} takes the name of a template in quotes.")
-    return PaintNode(args[0].var, values)
 
 
 def _arguments(
@@ -250,14 +237,15 @@ def live_bell(context: template.Context) -> str:
     if not request.user.is_authenticated:
         return ""
     request._status_bell = True
-    return get_template("status/bell.html").render(
+    return compiled.show(
+        "status/bell.html",
         {
             "bell": rendering.render_bell(count_unread(request.user)),
             "slots": range(rendering.TOAST_SLOTS),
             "headers": json.dumps({"X-CSRFToken": get_token(request)}),
             "is_current": request.resolver_match is not None
             and request.resolver_match.view_name == "status:notifications",
-        }
+        },
     )
 
 

@@ -8,11 +8,12 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
 from status.models import Job
+from status.pages import render
 from status.views.jobs import visible_job
 
 Action = Callable[[HttpRequest, Job], HttpResponse]

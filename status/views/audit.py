@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
@@ -19,6 +18,7 @@ from django.views.decorators.http import require_GET
 from status import access, audit, conf
 from status.models import AuditEntry, Job
 from status.models.audit import KINDS, Source, Verb
+from status.pages import render
 from status.views.jobs import visible_job
 
 LARGEST_ID = 2**63 - 1

@@ -6,13 +6,14 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from status import access, house, queues
 from status.audit import Target, Verb, on_page, record
 from status.computed import HOUSE
+from status.pages import render
 from status.queue_lines import QueueLine
 from status.windows import WINDOWS
 

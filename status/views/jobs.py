@@ -4,13 +4,13 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_safe
 
 from status import access, audit, registry
 from status.arguments import arguments_of
 from status.models import Job
+from status.pages import render
 from status.programs import acts
 from status.programs.answering import answer_job, for_programs
 from status.programs.callers import Caller

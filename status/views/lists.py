@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
@@ -17,6 +17,7 @@ from status.cursors import Cursor
 from status.filters import ALL, KINDS, TIMES, Filters
 from status.listing import WINDOW, JobPage, Listing
 from status.models import SavedView
+from status.pages import render
 from status.regions import Subject
 from status.rendering import Shown, hold_still, load_for, reload_seldom
 from status.states import State

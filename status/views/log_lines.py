@@ -9,12 +9,12 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from status import conf
 from status.models import Job, LogLine
+from status.pages import render
 from status.rendering import reload_seldom
 from status.views.jobs import visible_job
 

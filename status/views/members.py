@@ -5,10 +5,10 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from status import access, conf
+from status.pages import render
 from status.states import State
 from status.views.jobs import visible_job
 

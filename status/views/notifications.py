@@ -4,12 +4,13 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from status import conf
 from status.models import Notification
 from status.notifications import count_unread, mark_read
+from status.pages import render
 from status.telling import note_seen
 from status.views.jobs import visible_job
 

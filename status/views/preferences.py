@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -17,6 +17,7 @@ from status.mail import address_of
 from status.models import Delivery, Notification, Preferences
 from status.models.preferences import CHANNELS as NAMES
 from status.notifications import send_test
+from status.pages import render
 
 KINDS = {
     Notification.Kind.SUCCEEDED: _("A job of yours succeeded"),

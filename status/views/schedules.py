@@ -9,13 +9,14 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from status import access
 from status.audit import on_page
+from status.pages import render
 from status.schedules import acts, listing
 from status.schedules.allowed import Schedulable, all_for, find
 from status.schedules.forms import ScheduleForm, TimingForm

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
@@ -21,6 +21,7 @@ from status.counts import Count
 from status.filters import Filters
 from status.listing import Listing
 from status.models import Job
+from status.pages import render
 from status.spelling import enumerated
 from status.views.actions import refused
 from status.views.lists import chips

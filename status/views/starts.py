@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
@@ -17,6 +17,7 @@ from status import access, live_forms, registry
 from status.audit import on_page
 from status.forms import focus_first_error
 from status.models import Attachment, Job
+from status.pages import render
 from status.registry import Startable
 from status.starts import KEY_FIELD, key_of, start_from_form
 

@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
@@ -18,6 +18,7 @@ from status import access, channel
 from status.audit import Target, Verb, on_page, record
 from status.events import LogoutEvent
 from status.models import Token
+from status.pages import render
 
 MOST_TOKENS = 50
 NO_END = "none"
