@@ -234,7 +234,6 @@ def test_the_inbox_is_read_by_its_index(alice, rows, index):
 def test_no_more_are_counted_than_the_bell_says(alice, bob, monkeypatch, client):
     monkeypatch.setattr(notifications, "MOST_UNREAD", 3)
     monkeypatch.setattr(wording, "MOST_UNREAD", 3)
-    notifications._unread.cache_clear()
     tell(alice, 2)
     client.force_login(alice)
     assert "2 unread notifications" in client.get("/jobs/notifications/").content.decode()
@@ -243,7 +242,6 @@ def test_no_more_are_counted_than_the_bell_says(alice, bob, monkeypatch, client)
     assert page.count("3+ unread") == 2
     found = read_inboxes([str(alice.pk), str(bob.pk)], 60)
     assert (found[str(alice.pk)].count, found[str(bob.pk)].count) == (3, 0)
-    notifications._unread.cache_clear()
 
 
 def test_inboxes_of_many_users_are_read_by_the_hundred(alice, django_assert_num_queries):
