@@ -14,7 +14,17 @@ class StatusConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded."""
         from status import bulk as bulk  # Celery knows its task by that.
-        from status import checks, house, languages, logout, notifications, outbox, telling, tracing
+        from status import (
+            checks,
+            house,
+            languages,
+            logout,
+            notifications,
+            outbox,
+            request_threads,
+            telling,
+            tracing,
+        )
         from status.sources import (
             attendance,
             bodies,
@@ -30,6 +40,7 @@ class StatusConfig(AppConfig):
         checks.connect()
         languages.connect()
         logout.connect()
+        request_threads.connect()
         house.connect()
         notifications.connect()
         telling.connect()

@@ -124,6 +124,7 @@ ORDER = [
     "status.health",
     "status.routing",
     "status.logout",
+    "status.request_threads",
     "status.checks",
     "status.templatetags.status",
     "status.figures",

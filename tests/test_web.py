@@ -100,6 +100,25 @@ def test_a_client_that_goes_away_in_the_middle_harms_nobody(web, logged_in):
     assert other.getresponse().read() == b"ok\n"
 
 
+def test_the_connection_of_a_request_to_the_database_ends_with_it(web, logged_in):
+    """Settings keep them for ten minutes, for the workers."""
+    client, _token = logged_in
+    shown = {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
+    process = psutil.Process(web.child.pid)
+
+    def connections():
+        # Each has one of these open; of the other files SQLite keeps what it has opened for the next.
+        return sum(file.path.endswith("-wal") for file in process.open_files())
+
+    before = connections()
+    for _ in range(10):
+        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
+        connection.request("GET", "/jobs/", headers=shown)
+        assert connection.getresponse().status == 200
+        connection.close()
+    wait_until(lambda: connections() <= max(before, 1), 10, f"{before} connections again")
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_what_is_written_the_short_way_comes_whole_and_in_order(server, tmp_path):
     port = free_port()
