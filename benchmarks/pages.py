@@ -63,16 +63,16 @@ def measure(stack: Stack) -> list[Figure]:
             measured=f"{job_page:.1f} ms",
             bound="≤ 15 ms",
             holds=job_page <= 15,
-            limit="half is rendering some twenty templates; a quarter is Django's own: session, user and permissions in "
-            "four queries (cProfile)",
+            limit="half is rendering some twenty templates; a quarter is Django's own: session, user and permissions "
+            "in four queries (cProfile)",
         ),
         Figure(
             name="first paint of the list of 25, server time",
             measured=f"{list_page:.1f} ms",
             bound="≤ 25 ms",
             holds=list_page <= 25,
-            limit="half is rendering, most of it 25 rows of four templates each; a sixth is Django's own: session, user "
-            "and permissions (cProfile)",
+            limit="half is rendering, most of it 25 rows of four templates each; a sixth is Django's own: session, "
+            "user and permissions (cProfile)",
         ),
     ]
 
