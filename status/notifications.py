@@ -4,7 +4,7 @@ What goes out by e-mail or webhook is planned in the transaction that writes the
 layer says only that the user's notifications have changed; the hub reads them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -133,8 +133,7 @@ class Inbox:
 
 def count_unread(user: Any) -> int:
     """How many notifications `user` has not read; at most `MOST_UNREAD`."""
-    found: Any = _unread(router.db_for_read(Notification), MOST_UNREAD).run({"owner": user.pk})
-    return int(found[0][0])
+    return _count_unread([user.pk])[0]
 
 
 @lru_cache
@@ -144,13 +143,14 @@ def _unread(alias: str, most: int) -> Statement:
     return count(mine.unread().order_by(), most)
 
 
-def _count_unread(users: list[str]) -> dict[str, int]:
+def _count_unread(users: Sequence[Any]) -> list[int]:
+    """Of each of these primary keys, a hundred in a query."""
     statement = _unread(router.db_for_read(Notification), MOST_UNREAD)
     numbers: list[int] = []
     for first in range(0, len(users), USERS_AT_ONCE):
         some = users[first : first + USERS_AT_ONCE]
         numbers += count_together([(statement, {"owner": user}) for user in some])
-    return dict(zip(users, numbers, strict=True))
+    return numbers
 
 
 def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]:
@@ -166,8 +166,8 @@ def read_inboxes(users: Iterable[str], fresh_seconds: float) -> dict[str, Inbox]
     fresh: dict[str, list[Notification]] = {user: [] for user in users}
     for row in reversed(owned.unread().filter(created_at__gt=since).order_by("-pk")[:MOST_FRESH]):
         fresh[str(row.owner_id)].append(row)
-    numbers = _count_unread(users)
-    return {user: Inbox(count=numbers[user], fresh=tuple(fresh[user])) for user in users}
+    numbers = zip(users, _count_unread(users), strict=True)
+    return {user: Inbox(count=number, fresh=tuple(fresh[user])) for user, number in numbers}
 
 
 def _on_wait(

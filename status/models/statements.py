@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.db import connections, models, transaction
-from django.db.models import Count
 from django.db.models.constants import OnConflict
 from django.db.models.expressions import Expression, Subquery
 from django.db.models.sql import InsertQuery, UpdateQuery
@@ -166,19 +165,19 @@ def update(
 
 
 def count(rows: models.QuerySet[Any], most: int) -> Statement:
-    """The SELECT that counts `rows`, up to `most`; slots may stand in their conditions.
+    """The SELECT that counts `rows`, up to `most`, for `count_together`; slots may stand in their conditions.
 
     In their order, by which SQLite chooses the index.
 
     Example:
         >>> mine = Notification.objects.filter(owner=slot(Notification, "owner"))
         >>> unread = count(mine.unread().order_by(), 10_000)
-        >>> unread.run({"owner": alice.pk})
-        [(3,)]
+        >>> count_together([(unread, {"owner": alice.pk})])
+        [3]
     """
     sql, params = rows.values("pk")[:most].query.sql_with_params()
     counted = f"SELECT COUNT(*) FROM ({sql}) counted"  # noqa: S608  # Django's own.
-    return Statement(rows.db, counted, tuple(params), (Count("*"),))
+    return Statement(rows.db, counted, tuple(params))
 
 
 def count_together(statements: Sequence[tuple[Statement, Mapping[str, Any]]]) -> list[int]:
